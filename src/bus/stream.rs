@@ -1,0 +1,137 @@
+//! One stream: its ring, its status, and how many care.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use super::ring::{Limits, Ring, Writer};
+use super::subscription::{Join, Subscription};
+use super::{BusMetrics, SourceStatus};
+use crate::media::{Draft, Frame, StreamName, Tracks};
+
+/// What readers and pages know of a stream.
+pub struct Stream {
+    name: StreamName,
+    ring: Arc<Ring>,
+    limits: Limits,
+    published: watch::Receiver<u64>,
+    tracks: ArcSwapOption<Tracks>,
+    status: watch::Sender<SourceStatus>,
+    interest: watch::Sender<usize>,
+    metrics: BusMetrics,
+}
+
+/// The one writer of a stream. Dropping it ends the stream for its readers.
+pub struct Publisher {
+    stream: Arc<Stream>,
+    writer: Writer,
+    published: watch::Sender<u64>,
+}
+
+impl Stream {
+    /// A stream and its one publisher.
+    pub fn new(
+        name: StreamName,
+        limits: Limits,
+        status: SourceStatus,
+        metrics: BusMetrics,
+    ) -> (Arc<Self>, Publisher) {
+        let (sender, receiver) = watch::channel(0);
+        let stream = Arc::new(Self {
+            name,
+            ring: Arc::new(Ring::new()),
+            limits,
+            published: receiver,
+            tracks: ArcSwapOption::empty(),
+            status: watch::Sender::new(status),
+            interest: watch::Sender::new(0),
+            metrics,
+        });
+        let publisher = Publisher {
+            stream: Arc::clone(&stream),
+            writer: Writer::new(limits),
+            published: sender,
+        };
+        (stream, publisher)
+    }
+
+    /// What viewers call it.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// A reader for `output` (the metric label: `whep`, `hls`, …).
+    pub fn subscribe(&self, output: &'static str, join: Join) -> Subscription {
+        Subscription::new(
+            Arc::clone(&self.ring),
+            self.published.clone(),
+            join,
+            self.metrics.meters(output),
+        )
+    }
+
+    /// The newest frame's tracks; `None` before the first frame.
+    pub fn tracks(&self) -> Option<Arc<Tracks>> {
+        self.tracks.load_full()
+    }
+
+    /// What the source is doing now.
+    pub fn status(&self) -> SourceStatus {
+        self.status.borrow().clone()
+    }
+
+    /// The same, to wait for changes.
+    pub fn watch_status(&self) -> watch::Receiver<SourceStatus> {
+        self.status.subscribe()
+    }
+
+    /// Payload bytes the ring holds, and the most it may.
+    pub fn buffer_bytes(&self) -> (usize, usize) {
+        (self.ring.bytes(), self.limits.bytes)
+    }
+
+    /// Says that somebody watches, until the guard is dropped. This and
+    /// shutdown are all that travels up to the camera.
+    pub fn watch(self: &Arc<Self>) -> Interest {
+        self.interest.send_modify(|count| *count += 1);
+        Interest(Arc::clone(self))
+    }
+
+    /// How many watch, for a supervisor that connects on demand.
+    pub fn watch_interest(&self) -> watch::Receiver<usize> {
+        self.interest.subscribe()
+    }
+}
+
+/// Somebody's wish to see a stream.
+pub struct Interest(Arc<Stream>);
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.0.interest.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Publisher {
+    /// The stream published to.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// Numbers the frame, keeps it and wakes the readers. Never waits.
+    pub fn publish(&mut self, draft: Draft) -> Arc<Frame> {
+        let known = self.stream.tracks.load();
+        if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &draft.tracks)) {
+            self.stream.tracks.store(Some(Arc::clone(&draft.tracks)));
+        }
+        let frame = self.writer.publish(&self.stream.ring, draft);
+        self.published.send_replace(frame.sequence);
+        frame
+    }
+
+    /// Changes what outputs show of the source.
+    pub fn set_status(&self, change: impl FnOnce(&mut SourceStatus)) {
+        self.stream.status.send_modify(change);
+    }
+}

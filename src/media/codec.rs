@@ -1,0 +1,115 @@
+//! Codecs and the parameters that a decoder must be told.
+
+use bytes::Bytes;
+
+use super::{Avc, Hevc, MediaKind};
+
+/// Picture size in luma samples, after cropping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelSize {
+    /// Samples across.
+    pub width: u32,
+    /// Samples down.
+    pub height: u32,
+}
+
+/// MPEG-4 audio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aac {
+    /// `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1), as SDP carries it.
+    pub config: Bytes,
+    /// Audio object type; 2 is AAC-LC.
+    pub object_type: u8,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u8,
+}
+
+/// G.711 companding law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum G711Law {
+    /// PCMA, the law outside North America and Japan.
+    A,
+    /// PCMU (µ-law).
+    Mu,
+}
+
+/// Motion JPEG: each frame is a whole picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jpeg {
+    /// From the RTP/JPEG header (RFC 2435 §3.1.5).
+    pub size: PixelSize,
+}
+
+/// A codec and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// H.264 / AVC.
+    H264(Avc),
+    /// H.265 / HEVC.
+    H265(Hevc),
+    /// Motion JPEG.
+    Jpeg(Jpeg),
+    /// MPEG-4 AAC.
+    Aac(Aac),
+    /// G.711 at 8 kHz.
+    G711 {
+        /// Companding law.
+        law: G711Law,
+        /// Channels; practically 1.
+        channels: u8,
+    },
+    /// Opus; its RTP clock is always 48 kHz (RFC 7587 §4.1).
+    Opus {
+        /// Channels: 1 or 2.
+        channels: u8,
+    },
+}
+
+impl Codec {
+    /// Video or audio.
+    pub fn kind(&self) -> MediaKind {
+        match self {
+            Self::H264(_) | Self::H265(_) | Self::Jpeg(_) => MediaKind::Video,
+            Self::Aac(_) | Self::G711 { .. } | Self::Opus { .. } => MediaKind::Audio,
+        }
+    }
+
+    /// The name people know it by, for messages, JSON and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::H264(_) => "H.264",
+            Self::H265(_) => "H.265",
+            Self::Jpeg(_) => "MJPEG",
+            Self::Aac(_) => "AAC",
+            Self::G711 { law: G711Law::A, .. } => "PCMA",
+            Self::G711 { law: G711Law::Mu, .. } => "PCMU",
+            Self::Opus { .. } => "Opus",
+        }
+    }
+
+    /// Codec string as browsers take it in `isTypeSupported` (RFC 6381 §3.3),
+    /// of what our fMP4 carries: G.711 travels there as FLAC. `None` where
+    /// fMP4 does not carry the codec.
+    pub fn rfc6381(&self) -> Option<String> {
+        match self {
+            Self::H264(avc) => Some(avc.codec_string()),
+            Self::H265(hevc) => Some(hevc.codec_string()),
+            Self::Jpeg(_) => None,
+            Self::Aac(aac) => Some(format!("mp4a.40.{}", aac.object_type)),
+            Self::G711 { .. } => Some("flac".into()),
+            Self::Opus { .. } => Some("opus".into()),
+        }
+    }
+
+    /// Picture size; `None` for audio.
+    pub fn pixel_size(&self) -> Option<PixelSize> {
+        match self {
+            Self::H264(avc) => Some(avc.size),
+            Self::H265(hevc) => Some(hevc.size),
+            Self::Jpeg(jpeg) => Some(jpeg.size),
+            Self::Aac(_) | Self::G711 { .. } | Self::Opus { .. } => None,
+        }
+    }
+}

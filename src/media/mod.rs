@@ -1,0 +1,23 @@
+//! Media: what a frame, a track and a moment are.
+//!
+//! Here: value types every room shares, codec parameters and NAL unit parsing.
+//! Not here: I/O, clocks, tasks, locks. Nothing in this room ever waits, and
+//! nothing in it trusts the bytes it reads.
+
+mod codec;
+mod frame;
+mod h264;
+mod h265;
+mod nal;
+mod name;
+mod time;
+mod track;
+
+pub use codec::{Aac, Codec, G711Law, Jpeg, PixelSize};
+pub use frame::{Draft, Frame, FrameKind};
+pub use h264::Avc;
+pub use h265::Hevc;
+pub use nal::{BadParameterSet, BitReader, NalUnits, length_prefixed, unescape};
+pub use name::{BadStreamName, StreamName};
+pub use time::{ClockRate, MediaTime, WallTime};
+pub use track::{MediaKind, Track, TrackId, Tracks};

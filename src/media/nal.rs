@@ -1,0 +1,140 @@
+//! NAL units: the envelope H.264 and H.265 share.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// A parameter set that cannot be read; the word says which and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable parameter set: {0}")]
+pub struct BadParameterSet(pub &'static str);
+
+/// NAL units of a frame, each behind a 4-byte big-endian length
+/// (ISO/IEC 14496-15 §5.2.3). Ends early at a wrong length.
+#[derive(Clone, Debug)]
+pub struct NalUnits<'a>(&'a [u8]);
+
+impl<'a> NalUnits<'a> {
+    /// The units in `data`, without their lengths.
+    pub fn new(data: &'a [u8]) -> Self {
+        Self(data)
+    }
+}
+
+impl<'a> Iterator for NalUnits<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<4>()?;
+        let (unit, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        self.0 = rest;
+        Some(unit)
+    }
+}
+
+/// Puts each unit behind its length, as [`NalUnits`] reads it.
+pub fn length_prefixed<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+    let mut out = BytesMut::new();
+    for unit in units {
+        out.put_u32(u32::try_from(unit.len()).expect("a NAL unit is capped far below 4 GiB"));
+        out.put_slice(unit);
+    }
+    out.freeze()
+}
+
+/// A NAL unit without its emulation prevention bytes (H.264 §7.4.1.1): the
+/// RBSP behind the header, still with the header.
+pub fn unescape(unit: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(unit.len());
+    let mut zeros = 0;
+    for &byte in unit {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        out.push(byte);
+    }
+    out
+}
+
+/// Reads an unescaped RBSP bit by bit (H.264 §7.2, §9.1).
+#[derive(Clone, Debug)]
+pub struct BitReader<'a> {
+    data: &'a [u8],
+    bit: usize,
+}
+
+impl<'a> BitReader<'a> {
+    /// Starts at the first bit of `data`.
+    pub fn new(data: &'a [u8]) -> Self {
+        Self { data, bit: 0 }
+    }
+
+    /// `u(n)`, at most 32 bits.
+    pub fn bits(&mut self, n: u32) -> Result<u32, BadParameterSet> {
+        debug_assert!(n <= 32);
+        let mut value: u64 = 0;
+        for _ in 0..n {
+            let byte = self.data.get(self.bit / 8).ok_or(BadParameterSet("it ends early"))?;
+            value = value << 1 | u64::from(byte >> (7 - self.bit % 8) & 1);
+            self.bit += 1;
+        }
+        Ok(value as u32)
+    }
+
+    /// `u(1)` as a flag.
+    pub fn flag(&mut self) -> Result<bool, BadParameterSet> {
+        Ok(self.bits(1)? == 1)
+    }
+
+    /// `ue(v)` (H.264 §9.1).
+    pub fn ue(&mut self) -> Result<u32, BadParameterSet> {
+        let mut zeros = 0;
+        while !self.flag()? {
+            zeros += 1;
+            if zeros > 31 {
+                return Err(BadParameterSet("an Exp-Golomb code is too long"));
+            }
+        }
+        Ok(((1u64 << zeros) - 1) as u32 + self.bits(zeros)?)
+    }
+
+    /// `se(v)` (H.264 §9.1.1).
+    pub fn se(&mut self) -> Result<i32, BadParameterSet> {
+        let code = i64::from(self.ue()?);
+        let magnitude = (code + 1) / 2;
+        Ok(if code % 2 == 1 { magnitude } else { -magnitude } as i32)
+    }
+
+    /// Bits read so far.
+    pub fn position(&self) -> usize {
+        self.bit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_come_back_as_they_went_in_and_a_wrong_length_ends_them() {
+        let data = length_prefixed([&[1, 2, 3][..], &[], &[4]]);
+        let units: Vec<&[u8]> = NalUnits::new(&data).collect();
+        assert_eq!(units, [&[1, 2, 3][..], &[], &[4]]);
+        assert_eq!(NalUnits::new(&data[..data.len() - 1]).count(), 2);
+        assert_eq!(NalUnits::new(&[255, 255, 255, 255, 0]).count(), 0);
+    }
+
+    #[test]
+    fn emulation_prevention_is_removed() {
+        assert_eq!(unescape(&[7, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]), [7, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn exp_golomb_codes_of_the_standard_table() {
+        // H.264 table 9-2: 1, 010, 011, 00100, 00101 are 0 to 4.
+        let mut bits = BitReader::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
+        let codes: Vec<u32> = (0..5).map(|_| bits.ue().unwrap()).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4]);
+        assert!(BitReader::new(&[0; 8]).ue().is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! One clean timeline per stream.
