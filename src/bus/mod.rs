@@ -21,3 +21,6 @@ pub use ring::Limits;
 pub use status::{Note, SourceState, SourceStatus};
 pub use stream::{Interest, Publisher, Stream};
 pub use subscription::{Join, Seen, Subscription};
+
+#[cfg(test)]
+mod tests;
