@@ -1,1 +1,46 @@
-//! RTSP.
+//! RTSP server: streams from the bus, republished to NVRs, VLC and ffmpeg.
+//!
+//! Here: RTSP 1.0 (RFC 2326) over TCP with interleaved RTP, the SDP, RTP
+//! packets and sender reports. The path of the URL is the stream's name:
+//! `rtsp://gateway:8554/front-door`.
+//! Not here: RTP over UDP (a UDP SETUP gets 461, and clients turn to TCP),
+//! RTP/JPEG, recording, and the camera side (`ingest`).
+//!
+//! Promise: a client starts at the newest key frame; one that reads too
+//! slowly misses pictures, resumes at a key frame and costs no other viewer
+//! anything; every message, wait and connection count has a cap.
+//!
+//! `message` parses and writes without I/O, `sdp` and `packetize` are pure,
+//! `outlet` is one
+//! track on its way to a client, `session` one client, `serve` the sockets.
+
+mod message;
+mod outlet;
+mod packetize;
+mod sdp;
+mod serve;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use serve::serve;
+
+use crate::auth::Access;
+use crate::bus::Registry;
+
+/// What an operator may set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; `None` switches the output off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What the server needs from the house.
+#[derive(Clone)]
+pub struct Deps {
+    /// The streams there are.
+    pub registry: Arc<Registry>,
+    /// Who may see them.
+    pub access: Arc<Access>,
+}
