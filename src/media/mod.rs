@@ -15,9 +15,12 @@ mod track;
 
 pub use codec::{Aac, Codec, G711Law, Jpeg, PixelSize};
 pub use frame::{Draft, Frame, FrameKind};
-pub use h264::Avc;
-pub use h265::Hevc;
-pub use nal::{BadParameterSet, BitReader, NalUnits, length_prefixed, unescape};
+pub use h264::{Avc, AvcPps, AvcSps, PicOrder};
+pub use h265::{Hevc, HevcPps, HevcSps};
+pub use nal::{
+    BadParameterSet, BitReader, FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE, NalUnits,
+    length_prefixed, unescape,
+};
 pub use name::{BadStreamName, StreamName};
 pub use time::{ClockRate, MediaTime, WallTime};
 pub use track::{MediaKind, Track, TrackId, Tracks};

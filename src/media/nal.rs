@@ -7,6 +7,42 @@ use bytes::{BufMut, Bytes, BytesMut};
 #[error("unreadable parameter set: {0}")]
 pub struct BadParameterSet(pub &'static str);
 
+/// Longest parameter set we read. With every scaling list, HRD schedule and
+/// reference picture set written out one stays below 2 KiB; cameras' have 20
+/// to 100 bytes.
+pub const MAX_PARAMETER_SET_BYTES: usize = 4096;
+
+/// Most luma samples along one side. Level 6.2 of H.264 and H.265 ends at
+/// 16,888; no browser decodes more than 16,384.
+pub const MAX_PICTURE_SIDE: u32 = 16_384;
+
+/// Frames per second as a fraction, as the parameter sets state it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameRate {
+    frames: u32,
+    seconds: u32,
+}
+
+impl FrameRate {
+    /// `frames` in `seconds`; `None` beyond what cameras do (a frame in a
+    /// minute to 1,000 a second), since the sets are often wrong.
+    pub fn new(frames: u32, seconds: u32) -> Option<Self> {
+        let (n, d) = (u64::from(frames), u64::from(seconds));
+        (d > 0 && n * 60 >= d && n <= d * 1000).then_some(Self { frames, seconds })
+    }
+
+    /// Frames per second.
+    pub fn hz(self) -> f64 {
+        f64::from(self.frames) / f64::from(self.seconds)
+    }
+
+    /// Ticks of a clock of `rate` hertz that a frame lasts, rounded down.
+    pub fn frame_ticks(self, rate: u32) -> u32 {
+        let ticks = u64::from(rate) * u64::from(self.seconds) / u64::from(self.frames);
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+}
+
 /// NAL units of a frame, each behind a 4-byte big-endian length
 /// (ISO/IEC 14496-15 §5.2.3). Ends early at a wrong length.
 #[derive(Clone, Debug)]
@@ -96,6 +132,12 @@ impl<'a> BitReader<'a> {
             }
         }
         Ok(((1u64 << zeros) - 1) as u32 + self.bits(zeros)?)
+    }
+
+    /// `ue(v)` that the standard limits to `max`; `what` says what exceeds it.
+    pub fn ue_up_to(&mut self, max: u32, what: &'static str) -> Result<u32, BadParameterSet> {
+        let value = self.ue()?;
+        if value > max { Err(BadParameterSet(what)) } else { Ok(value) }
     }
 
     /// `se(v)` (H.264 §9.1.1).
