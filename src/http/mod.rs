@@ -1,11 +1,14 @@
 //! HTTP: listeners with limits, and how a fault looks on the wire.
 //!
-//! Here: accepting connections, time limits, problem documents.
+//! Here: accepting connections, time limits, problem documents, the session
+//! metrics that outputs share.
 //! Not here: any route (each output and `api` brings its own).
 
 mod problem;
+mod sessions;
 
 pub use problem::Problem;
+pub use sessions::{OutputSessions, SessionMetrics};
 
 use std::time::SystemTime;
 
