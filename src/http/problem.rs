@@ -12,7 +12,8 @@ use crate::fault::{Code, Fault};
 #[derive(Clone, Debug)]
 pub struct Problem {
     fault: Fault,
-    source: Option<SourceStatus>,
+    /// Boxed: a problem is the `Err` of every handler.
+    source: Option<Box<SourceStatus>>,
 }
 
 impl Problem {
@@ -43,6 +44,11 @@ impl Problem {
         }
     }
 
+    /// What kind of fault it is.
+    pub fn code(&self) -> Code {
+        self.fault.code
+    }
+
     /// Why `stream` has nothing to show right now: its source's fault if it
     /// has one, else that it is starting.
     pub fn not_ready(stream: &Stream) -> Self {
@@ -51,7 +57,7 @@ impl Problem {
             (Some(fault), SourceState::Down | SourceState::Connecting) => fault.clone(),
             _ => Code::StreamStarting.into(),
         };
-        Self { fault, source: Some(source) }
+        Self { fault, source: Some(source.into()) }
     }
 
     /// The document's members.

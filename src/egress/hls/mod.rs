@@ -1,1 +1,112 @@
-//! Low-latency HLS.
+//! Low-latency HLS: one muxed rendition per stream, cut once, fetched by all.
+//!
+//! Here: where to cut (`segmenter`, `lane`, `targets`), what can be fetched
+//! (`store`), playlists (`playlist`), one reader per stream (`channel`), URLs
+//! (`routes`).
+//! Not here: boxes (`cmaf`), HTTP listeners, TLS and compression (`http`).
+//!
+//! Promise: whatever a player can fetch is a pure function of the stamped
+//! frames (no cookie, session, clock or random in a name or a byte) and never
+//! changes under its name, so any cache can serve a crowd. What a playlist
+//! once promises it keeps for life.
+//!
+//! Clauses are those of draft-pantos-hls-rfc8216bis.
+
+mod channel;
+mod lane;
+mod metrics;
+mod playlist;
+mod routes;
+mod segmenter;
+mod store;
+mod targets;
+
+pub use metrics::Metrics;
+pub use routes::{Deps, routes};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use self::channel::Channel;
+use crate::bus::Stream;
+use crate::media::StreamName;
+
+/// What an operator may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long a part should be; whole frames come nearest to it.
+    pub part: Duration,
+    /// How long a segment should be at the least; it ends at a key frame.
+    pub segment: Duration,
+    /// How far back a player can go.
+    pub window: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            part: Duration::from_millis(500),
+            segment: Duration::from_secs(2),
+            window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Most requests held at once, all streams together: each costs a connection
+/// and some kilobytes.
+const HELD_REQUESTS: usize = 8_192;
+
+/// All streams as HLS.
+pub struct Hls {
+    config: Config,
+    metrics: Metrics,
+    channels: ArcSwap<BTreeMap<StreamName, Arc<Channel>>>,
+    held: Semaphore,
+}
+
+impl Hls {
+    /// No streams yet.
+    pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            metrics,
+            channels: ArcSwap::default(),
+            held: Semaphore::new(HELD_REQUESTS),
+        })
+    }
+
+    /// Cuts `stream` from now on, in a task that ends with the stream or when
+    /// it is detached. A stream of the same name gives way.
+    ///
+    /// Needs a tokio runtime.
+    pub fn attach(&self, stream: &Arc<Stream>) {
+        let channel = Channel::spawn(stream, self.config);
+        self.channels.rcu(|channels| {
+            let mut channels = BTreeMap::clone(channels);
+            channels.insert(stream.name().clone(), Arc::clone(&channel));
+            channels
+        });
+    }
+
+    /// Forgets the stream and all that was kept of it.
+    pub fn detach(&self, name: &StreamName) {
+        self.channels.rcu(|channels| {
+            let mut channels = BTreeMap::clone(channels);
+            channels.remove(name);
+            channels
+        });
+    }
+
+    /// Bytes of media held for players, of all streams.
+    pub fn buffer_bytes(&self) -> usize {
+        self.channels.load().values().map(|channel| channel.buffer_bytes()).sum()
+    }
+
+    fn channel(&self, name: &StreamName) -> Option<Arc<Channel>> {
+        self.channels.load().get(name).cloned()
+    }
+}

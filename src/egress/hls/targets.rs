@@ -1,0 +1,153 @@
+//! The figures a playlist promises for all its life, learned from the first
+//! frames: Apple's player leaves a stream whose targets change or whose part
+//! is a millisecond too long.
+
+use std::time::Duration;
+
+use super::Config;
+
+/// Longest wait for a second key frame. Then segments are cut where there is
+/// none; players cope, a joiner sees its first picture later.
+const LONGEST_LESSON: Duration = Duration::from_secs(6);
+/// Shortest lesson: enough frames for a sound interval.
+const SHORTEST_LESSON: Duration = Duration::from_secs(1);
+/// Bounds of `TARGETDURATION` in seconds.
+const TARGET_DURATION: std::ops::RangeInclusive<u64> = 2..=12;
+/// Frame intervals remembered: six seconds at 120 pictures a second.
+const INTERVALS: usize = 720;
+
+/// Promises of a playlist; frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Targets {
+    /// `EXT-X-TARGETDURATION`: no segment is longer. Whole seconds.
+    pub(super) segment: Duration,
+    /// `PART-TARGET`: no part is longer. Whole milliseconds.
+    pub(super) part: Duration,
+    /// A key frame this far into a segment ends it.
+    pub(super) cut_after: Duration,
+    /// Usual time between frames of the lead track.
+    pub(super) interval: Duration,
+}
+
+impl Targets {
+    /// `interval` between frames, `gop` between key frames where it is known.
+    fn new(config: &Config, interval: Duration, gop: Option<Duration>) -> Self {
+        let wished = config.segment.max(Duration::from_secs(1));
+        let interval = interval.max(Duration::from_millis(1));
+        // Half a frame decides between k and k + 1 frames.
+        let frames = (config.part.min(wished) + interval / 2).as_nanos() / interval.as_nanos();
+        let usual_part = interval * u32::try_from(frames.max(1)).unwrap_or(u32::MAX);
+        // 5 %: a camera's clock and its frames jitter.
+        let part = ceil(usual_part.mul_f64(1.05), Duration::from_millis(1));
+
+        // A little short of the wish, so that a key frame which comes a
+        // moment early ends the segment instead of doubling it.
+        let cut_after = wished.mul_f64(0.9);
+        let segment = match gop {
+            Some(gop) => ceil(cut_after, gop).max(usual_part).mul_f64(1.25),
+            None => LONGEST_LESSON,
+        };
+        let segment = ceil(segment, Duration::from_secs(1)).as_secs();
+        let segment = segment.clamp(*TARGET_DURATION.start(), *TARGET_DURATION.end());
+        let segment = Duration::from_secs(segment).max(ceil(part, Duration::from_secs(1)));
+        Self { segment, part, cut_after, interval }
+    }
+}
+
+/// `length` rounded up to a multiple of `unit`.
+fn ceil(length: Duration, unit: Duration) -> Duration {
+    let units = length.as_nanos().div_ceil(unit.as_nanos().max(1));
+    unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
+}
+
+/// Watches the lead track's first frames.
+#[derive(Debug, Default)]
+pub(super) struct Lesson {
+    first: Option<i64>,
+    last: i64,
+    last_key: Option<i64>,
+    /// Longest distance between key frames so far.
+    gop: i64,
+    intervals: Vec<i64>,
+}
+
+impl Lesson {
+    /// Notes a frame decoded at `dts` nanoseconds.
+    pub(super) fn note(&mut self, dts: i64, key: bool) {
+        if self.first.is_some() && self.intervals.len() < INTERVALS {
+            self.intervals.push(dts.saturating_sub(self.last).max(0));
+        }
+        self.first.get_or_insert(dts);
+        self.last = dts;
+        if let Some(before) = key.then(|| self.last_key.replace(dts)).flatten() {
+            self.gop = self.gop.max(dts.saturating_sub(before));
+        }
+    }
+
+    /// The targets, once enough is known.
+    pub(super) fn learned(&self, config: &Config) -> Option<Targets> {
+        let span = nanos(self.last.saturating_sub(self.first?));
+        let known = self.gop > 0 && span >= SHORTEST_LESSON;
+        (known || span >= LONGEST_LESSON).then(|| self.settle(config))
+    }
+
+    /// The targets as far as they can be told now.
+    pub(super) fn settle(&self, config: &Config) -> Targets {
+        let mut intervals = self.intervals.clone();
+        intervals.sort_unstable();
+        // 25 a second, should there be a single frame.
+        let middle = intervals.get(intervals.len() / 2).copied().unwrap_or(40_000_000);
+        Targets::new(config, nanos(middle), (self.gop > 0).then(|| nanos(self.gop)))
+    }
+}
+
+/// A span of stream time; a negative one is none.
+pub(super) fn nanos(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learn(frames: impl Iterator<Item = (i64, bool)>) -> Option<Targets> {
+        let mut lesson = Lesson::default();
+        frames.map(|(ms, key)| (ms * 1_000_000, key)).find_map(|(dts, key)| {
+            lesson.note(dts, key);
+            lesson.learned(&Config::default())
+        })
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn parts_are_whole_frames_plus_five_percent() {
+        let at_25 = learn((0..).map(|n| (n * 40, n % 50 == 0))).unwrap();
+        assert_eq!((at_25.interval, at_25.part), (ms(40), ms(546)));
+        assert_eq!(at_25.segment, ms(3_000));
+        let at_1 = learn((0..).map(|n| (n * 1_000, n % 2 == 0))).unwrap();
+        assert_eq!((at_1.part, at_1.segment), (ms(1_050), ms(3_000)));
+    }
+
+    #[test]
+    fn segments_have_room_for_the_groups_of_pictures_that_make_them_up() {
+        for (gop, seconds) in [(500, 3), (1_000, 3), (1_500, 4), (2_000, 3), (4_000, 5)] {
+            let targets = learn((0..).map(|n| (n * 20, n * 20 % gop == 0))).unwrap();
+            assert_eq!(targets.segment, ms(seconds * 1_000), "{gop}");
+        }
+    }
+
+    #[test]
+    fn a_camera_without_a_second_key_frame_is_not_waited_for() {
+        let targets = learn((0..).map(|n| (n * 40, n == 0))).unwrap();
+        assert_eq!(targets.segment, LONGEST_LESSON);
+    }
+
+    #[test]
+    fn even_one_frame_in_twenty_seconds_fits_its_promises() {
+        let targets = learn((0..).map(|n| (n * 20_000, true))).unwrap();
+        assert!(targets.part >= ms(20_000) && targets.segment >= targets.part, "{targets:?}");
+    }
+}
