@@ -1,1 +1,70 @@
-//! WHEP.
+//! WHEP: WebRTC for viewers (draft-ietf-wish-whep).
+//!
+//! Here: the HTTP side (`routes`), sessions and the task per stream that
+//! drives them (`sessions`, `fanout`, `viewer`), frames as RTP payloads
+//! (`packetizer`), the engine behind a narrow interface (`engine`) and the one
+//! UDP port of all viewers (`socket`, `switchboard`).
+//! Not here: cameras, transcoding, players.
+//!
+//! Promise: a viewer's first picture is the newest key frame there is, not the
+//! camera's next one; an offer that cannot be served gets a problem that says
+//! why, never a connection without a picture. A frame is cut into packets once
+//! per stream, and read from the bus once, whatever the number of viewers.
+
+mod candidates;
+mod engine;
+mod fanout;
+mod metrics;
+mod offer;
+mod packetizer;
+mod routes;
+mod sessions;
+mod socket;
+mod stamps;
+mod stun;
+mod switchboard;
+mod tap;
+mod viewer;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use metrics::Metrics;
+pub use routes::{Deps, routes};
+pub use sessions::Whep;
+
+/// Settings of the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The one UDP port of all viewers.
+    pub listen: SocketAddr,
+    /// Addresses or names, each with or without a port, under which viewers
+    /// reach us, beyond those of the interfaces: for NAT and containers.
+    pub advertise: Vec<String>,
+    /// STUN and TURN servers, passed on to viewers.
+    pub ice_servers: Vec<IceServer>,
+    /// Most sessions at once.
+    pub max_viewers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 8189),
+            advertise: Vec::new(),
+            ice_servers: Vec::new(),
+            // Several times what the largest machine we measured can carry.
+            max_viewers: 5_000,
+        }
+    }
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:` or `turn:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    pub username: Option<String>,
+    /// For TURN; every viewer gets to see it.
+    pub credential: Option<String>,
+}

@@ -1,0 +1,282 @@
+//! The one UDP socket of all viewers: batched in, batched out.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Asked of the kernel, which may give less: a key frame for many viewers at
+/// once, and everybody's checks while we are busy sending it.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// Largest datagram taken; WebRTC sends none above its path's size.
+const MAX_DATAGRAM: usize = 1500;
+
+/// Most bytes in one GSO send: the length field of IPv4, less headers.
+const MAX_RUN: usize = 65_000;
+
+/// How long a full socket may hold up a picture before it is dropped.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The bound socket.
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    ipv6: bool,
+}
+
+/// A datagram that came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) from: SocketAddr,
+    /// Our address it was sent to, where the kernel says.
+    pub(super) to: Option<IpAddr>,
+    pub(super) data: &'a [u8],
+}
+
+/// Room for a batch of arrivals, reused.
+pub(super) struct Inbox {
+    buffers: Vec<Vec<u8>>,
+    meta: Vec<RecvMeta>,
+}
+
+/// Datagrams to go out, in order; consecutive ones to the same address travel
+/// as one message where the kernel can cut them up (GSO).
+#[derive(Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+}
+
+struct Run {
+    to: SocketAddr,
+    /// Our address to send from; `None` lets the kernel choose.
+    from: Option<IpAddr>,
+    start: usize,
+    end: usize,
+    /// Size of every datagram but the last, which may be shorter.
+    segment: usize,
+    count: usize,
+}
+
+impl Socket {
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket =
+            socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            // `[::]` then takes IPv4 too, which is what its writer means.
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.set_nonblocking(true)?;
+        // Limits of the system are no reason not to start.
+        let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+        socket.bind(&address.into())?;
+        let io = UdpSocket::from_std(socket.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        Ok(Self { io, state, ipv6: address.is_ipv6() })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    pub(super) fn inbox(&self) -> Inbox {
+        let size = MAX_DATAGRAM * self.state.gro_segments();
+        Inbox {
+            buffers: (0..BATCH_SIZE).map(|_| vec![0; size]).collect(),
+            meta: vec![RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+
+    /// Waits for datagrams and hands each to `take`.
+    pub(super) async fn receive(
+        &self,
+        inbox: &mut Inbox,
+        mut take: impl FnMut(Arrival<'_>),
+    ) -> io::Result<()> {
+        let Inbox { buffers, meta } = inbox;
+        let messages = self
+            .io
+            .async_io(Interest::READABLE, || {
+                let mut slices: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+                self.state.recv(UdpSockRef::from(&self.io), &mut slices, meta)
+            })
+            .await?;
+        for (meta, buffer) in meta.iter().zip(buffers.iter()).take(messages) {
+            let data = buffer.get(..meta.len).unwrap_or_default();
+            let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+            let to = meta.dst_ip.map(|ip| ip.to_canonical());
+            // GRO hands over several datagrams of one sender as one.
+            for data in data.chunks(meta.stride.max(1)) {
+                take(Arrival { from, to, data });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all, and empties the box. Returns how many datagrams the kernel
+    /// did not take: unreachable addresses, or buffers full for too long.
+    pub(super) async fn send(&self, outbox: &mut Outbox) -> u64 {
+        let mut lost = 0;
+        for run in &outbox.runs {
+            let contents = &outbox.bytes[run.start..run.end];
+            let most = self.state.max_gso_segments().max(1);
+            for part in contents.chunks(most.saturating_mul(run.segment).max(1)) {
+                lost += self.send_run(run, part).await;
+            }
+        }
+        outbox.clear();
+        lost
+    }
+
+    async fn send_run(&self, run: &Run, contents: &[u8]) -> u64 {
+        let Err(error) = self.try_send(run, contents, run.segment).await else { return 0 };
+        tracing::trace!(%error, to = %run.to, "datagram not sent");
+        let datagrams = contents.len().div_ceil(run.segment) as u64;
+        if datagrams == 1 || error.kind() == io::ErrorKind::WouldBlock {
+            return datagrams;
+        }
+        // A network card that refuses GSO: one by one, as quinn-udp will tell
+        // us to from now on.
+        let mut lost = 0;
+        for datagram in contents.chunks(run.segment) {
+            lost += u64::from(self.try_send(run, datagram, run.segment).await.is_err());
+        }
+        lost
+    }
+
+    async fn try_send(&self, run: &Run, contents: &[u8], segment: usize) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: self.outward(run.to),
+            ecn: None,
+            contents,
+            segment_size: (segment < contents.len()).then_some(segment),
+            src_ip: run.from.map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
+        };
+        let send = || {
+            self.io.try_io(Interest::WRITABLE, || {
+                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
+            })
+        };
+        loop {
+            match send() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match tokio::time::timeout(PATIENCE, self.io.writable()).await {
+                        Ok(ready) => ready?,
+                        Err(_) => return Err(error),
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// An IPv6 socket sends to IPv4 addresses in their mapped form.
+    fn outward(&self, address: SocketAddr) -> SocketAddr {
+        match address.ip() {
+            IpAddr::V4(v4) if self.ipv6 => {
+                SocketAddr::new(v4.to_ipv6_mapped().into(), address.port())
+            }
+            _ => address,
+        }
+    }
+}
+
+impl Outbox {
+    /// Adds a datagram.
+    pub(super) fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        let end = self.bytes.len();
+        if let Some(run) = self.runs.last_mut()
+            && (run.to, run.from) == (to, from)
+            // A shorter one ends a run: only the last segment may be short.
+            && run.end - run.start == run.segment * run.count
+            && datagram.len() <= run.segment
+            && end - run.start <= MAX_RUN
+        {
+            run.end = end;
+            run.count += 1;
+            return;
+        }
+        self.runs.push(Run { to, from, start, end, segment: datagram.len().max(1), count: 1 });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Bytes waiting.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.runs.clear();
+        // One huge key frame need not be remembered for ever.
+        self.bytes.shrink_to(1 << 20);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+    fn counts(outbox: &Outbox) -> Vec<usize> {
+        outbox.runs.iter().map(|run| run.count).collect()
+    }
+
+    #[test]
+    fn equal_datagrams_to_one_address_are_one_run_that_a_shorter_one_ends() {
+        let mut outbox = Outbox::default();
+        for size in [100, 100, 40, 40, 100] {
+            outbox.push(TO, None, &vec![0; size]);
+        }
+        let other = SocketAddr::new(TO.ip(), 10);
+        outbox.push(other, None, &[0; 100]);
+        assert_eq!(counts(&outbox), [3, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_run_never_exceeds_what_one_message_can_hold() {
+        let mut outbox = Outbox::default();
+        (0..200).for_each(|_| outbox.push(TO, None, &[0; 1200]));
+        assert!(outbox.runs.iter().all(|run| run.end - run.start <= MAX_RUN));
+        assert_eq!(counts(&outbox).iter().sum::<usize>(), 200);
+    }
+
+    #[tokio::test]
+    async fn what_is_pushed_arrives_datagram_by_datagram() {
+        let (ours, theirs) = (
+            Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            Socket::bind("[::]:0".parse().unwrap()).unwrap(),
+        );
+        let port = theirs.local_addr().unwrap().port();
+        let to = SocketAddr::new(TO.ip(), port);
+        let mut outbox = Outbox::default();
+        let sent: Vec<Vec<u8>> = (0..150).map(|i| vec![i as u8; 1000 - i % 3]).collect();
+        sent.iter().for_each(|datagram| outbox.push(to, None, datagram));
+        assert_eq!(ours.send(&mut outbox).await, 0);
+
+        let mut inbox = theirs.inbox();
+        let mut got: Vec<Vec<u8>> = Vec::new();
+        while got.len() < sent.len() {
+            theirs
+                .receive(&mut inbox, |arrival| {
+                    assert_eq!(arrival.from, ours.local_addr().unwrap(), "canonical, not mapped");
+                    got.push(arrival.data.to_vec());
+                })
+                .await
+                .unwrap();
+        }
+        assert_eq!(got, sent);
+    }
+}

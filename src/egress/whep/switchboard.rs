@@ -1,0 +1,146 @@
+//! Which viewer a datagram is for, and the viewers there are.
+//!
+//! A STUN request names its receiver. Everything else is known by the address
+//! it comes from, once the engine has answered a request from there, which it
+//! does only where the request's integrity is proven.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+
+use super::fanout::Command;
+use super::socket::Arrival;
+use super::stun::{self, Kind};
+use crate::auth::Principal;
+use crate::media::StreamName;
+
+/// 128 random bits: who knows them owns the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SessionId(u128);
+
+impl SessionId {
+    pub(super) fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Enough to follow a session through the log, too little to end it.
+    pub(super) fn short(self) -> String {
+        format!("{:08x}", self.0 >> 96)
+    }
+
+    /// From a path segment, as [`std::fmt::Display`] writes it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        hex.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Where a session's viewer lives.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) stream: StreamName,
+    pub(super) principal: Principal,
+    /// The `ice-ufrag` of the viewer's offer.
+    pub(super) remote_ufrag: String,
+    /// Ours; also the entity tag, since an ICE restart would change it.
+    pub(super) ufrag: String,
+    pub(super) task: mpsc::Sender<Command>,
+}
+
+/// The tables.
+#[derive(Default)]
+pub(super) struct Switchboard {
+    sessions: HashMap<SessionId, Session>,
+    by_ufrag: HashMap<String, SessionId>,
+    by_address: HashMap<SocketAddr, SessionId>,
+}
+
+impl Switchboard {
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn add(&mut self, id: SessionId, session: Session) {
+        self.by_ufrag.insert(session.ufrag.clone(), id);
+        self.sessions.insert(id, session);
+    }
+
+    pub(super) fn remove(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.by_ufrag.remove(&session.ufrag);
+            self.by_address.retain(|_, viewer| *viewer != id);
+        }
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// `address` has proven to be the viewer's.
+    pub(super) fn bind(&mut self, address: SocketAddr, id: SessionId) {
+        if self.sessions.contains_key(&id) {
+            self.by_address.insert(address, id);
+        }
+    }
+
+    /// Whom a datagram is for; else why it is thrown away.
+    pub(super) fn find(
+        &self,
+        arrival: Arrival<'_>,
+    ) -> Result<(SessionId, &mpsc::Sender<Command>), &'static str> {
+        let named = match Kind::of(arrival.data) {
+            Kind::Unknown => return Err("not_webrtc"),
+            Kind::Stun => stun::receiver_ufrag(arrival.data).map(|name| self.by_ufrag.get(name)),
+            Kind::Media => None,
+        };
+        let id = named.unwrap_or_else(|| self.by_address.get(&arrival.from));
+        let id = id.copied().ok_or("no_session")?;
+        let session = self.sessions.get(&id).ok_or("no_session")?;
+        Ok((id, &session.task))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_and_nothing_else_does() {
+        let id = SessionId::random();
+        assert_eq!(SessionId::parse(&id.to_string()), Some(id));
+        for bad in ["", "0", "+0000000000000000000000000000001", &"g".repeat(32), &"0".repeat(33)] {
+            assert_eq!(SessionId::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn media_is_known_by_address_only_and_only_after_proof() {
+        let (task, _inbox) = mpsc::channel(1);
+        let (id, from) = (SessionId::random(), "192.0.2.7:5".parse().unwrap());
+        let mut board = Switchboard::default();
+        let session = Session {
+            stream: "yard".parse().unwrap(),
+            principal: Principal::Anonymous,
+            remote_ufrag: "theirs".into(),
+            ufrag: "ours".into(),
+            task,
+        };
+        board.add(id, session);
+        let dtls = Arrival { from, to: None, data: &[22, 0] };
+        assert_eq!(board.find(dtls).err(), Some("no_session"));
+        board.bind(from, id);
+        assert_eq!(board.find(dtls).map(|(id, _)| id).ok(), Some(id));
+        let other = Arrival { data: b"GET / HTTP/1.1", ..dtls };
+        assert_eq!(board.find(other).err(), Some("not_webrtc"));
+        board.remove(id);
+        assert_eq!(board.find(dtls).err(), Some("no_session"));
+        assert!(board.by_ufrag.is_empty() && board.by_address.is_empty());
+    }
+}

@@ -1,0 +1,332 @@
+//! One viewer: its connection, and how much of the stream it has been sent.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::engine::{Peer, Report};
+use super::packetizer::{Packets, Payload};
+use super::sessions::Place;
+use super::socket::Outbox;
+use super::stamps;
+use super::stun::Kind;
+use crate::bus::{Join, Seen, Stream};
+use crate::media::MediaKind;
+
+/// A viewer that has not connected by then will not.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Key frames on request are at least this far apart.
+const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes sent at once, and how fast more may follow. Browsers give the socket
+/// 64 KB; a group of pictures sent in one go would mostly be lost there.
+const BURST: usize = 40 << 10;
+const BYTES_PER_MILLISECOND: usize = 16 << 10;
+const PACE: Duration = Duration::from_millis(2);
+
+/// Addresses remembered for one viewer; a phone on the move has a few.
+const MAX_ADDRESSES: usize = 8;
+
+/// A viewer, from its answer to its end.
+pub(super) struct Viewer {
+    peer: Peer,
+    place: Place,
+    /// Codecs it takes ([`crate::media::Codec::name`]).
+    video: Option<&'static str>,
+    audio: Option<&'static str>,
+    asked: Instant,
+    connected: bool,
+    started: bool,
+    /// Its proven addresses, and which of ours it reaches us at.
+    addresses: Vec<(SocketAddr, Option<IpAddr>)>,
+    /// What came before this is not for it, or already on its way.
+    next_sequence: u64,
+    /// Waits for a frame to start at.
+    seeking: bool,
+    /// Cut into packets, not yet sent: frame, its RTP time, packets done.
+    queue: VecDeque<(Arc<Packets>, i64, usize)>,
+    /// RTP time and distance of the newest picture queued.
+    newest: Option<i64>,
+    duration: i64,
+    key_frame_at: Option<Instant>,
+    allowance: usize,
+    allowance_at: Instant,
+    sent: u64,
+}
+
+/// How a viewer is after something happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Wants [`Viewer::tick`] at that time.
+    Due(Instant),
+    /// Is over; why, in a word for the metrics.
+    Over(&'static str),
+}
+
+impl Viewer {
+    pub(super) fn new(
+        asked: Instant,
+        peer: Peer,
+        place: Place,
+        video: Option<&'static str>,
+        audio: Option<&'static str>,
+    ) -> Self {
+        Self {
+            peer,
+            place,
+            video,
+            audio,
+            asked,
+            connected: false,
+            started: false,
+            addresses: Vec::new(),
+            next_sequence: 0,
+            seeking: true,
+            queue: VecDeque::new(),
+            newest: None,
+            duration: 3_600,
+            key_frame_at: None,
+            allowance: BURST,
+            allowance_at: asked,
+            sent: 0,
+        }
+    }
+
+    /// A datagram for this viewer, sent to our address `to`.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: Option<IpAddr>,
+        data: BytesMut,
+        outbox: &mut Outbox,
+    ) {
+        let check = Kind::of(&data) == Kind::Stun;
+        self.peer.receive(now, from, data);
+        let mut answered = false;
+        let addresses = &self.addresses;
+        self.peer.drain(|peer, datagram| {
+            answered |= peer == from;
+            let ours = if peer == from { to } else { source(addresses, peer) };
+            outbox.push(peer, ours, datagram);
+        });
+        if let Some(known) = self.addresses.iter_mut().find(|(address, _)| *address == from) {
+            known.1 = to;
+        } else if check && answered && self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.push((from, to));
+            self.place.bind(from);
+        }
+    }
+
+    /// A candidate of the viewer's, trickled.
+    pub(super) fn add_candidate(&mut self, candidate: &str) {
+        self.peer.add_candidate(candidate);
+    }
+
+    /// A deadline has come.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.peer.deadline().is_some_and(|deadline| deadline <= now) {
+            self.peer.tick(now);
+        }
+    }
+
+    /// A new frame of the stream.
+    pub(super) fn offer(&mut self, packets: &Arc<Packets>) {
+        let wanted = match packets.kind {
+            MediaKind::Video => self.video,
+            MediaKind::Audio => self.audio,
+        };
+        if !self.connected || wanted != Some(packets.codec) || packets.sequence < self.next_sequence
+        {
+            return;
+        }
+        self.next_sequence = packets.sequence + 1;
+        if packets.kind == MediaKind::Audio {
+            self.queue.push_back((Arc::clone(packets), packets.ticks, 0));
+            return;
+        }
+        if self.seeking && !packets.entry {
+            return;
+        }
+        self.seeking = false;
+        self.queue_picture(Arc::clone(packets), packets.ticks);
+    }
+
+    /// Whether it can take what the stream now is.
+    pub(super) fn takes_video(&self, codec: Option<&'static str>) -> bool {
+        self.video.is_none() || codec.is_none() || self.video == codec
+    }
+
+    fn queue_picture(&mut self, packets: Arc<Packets>, ticks: i64) {
+        let ticks = match self.newest {
+            Some(newest) => {
+                if (1..=90_000).contains(&(ticks - newest)) {
+                    self.duration = ticks - newest;
+                }
+                ticks.max(newest + 1)
+            }
+            None => ticks,
+        };
+        self.newest = Some(ticks);
+        self.queue.push_back((packets, ticks, 0));
+    }
+
+    /// Queues the group of pictures being shown, so that nobody waits for the
+    /// camera's next key frame.
+    fn catch_up(&mut self, stream: &Stream, now: Instant) {
+        let Some(video) = self.video else { return };
+        let first_time = self.newest.is_none();
+        let mut reader = stream.subscribe("whep", Join::NewestKey);
+        let mut frames: Vec<Arc<Packets>> = Vec::new();
+        while let Some(seen) = reader.try_next() {
+            match seen {
+                // Overtaken while reading: what was read is of no use.
+                Seen::Skipped(_) => frames.clear(),
+                Seen::Frame(frame) => {
+                    // To one that is live already, only what it was sent.
+                    if !first_time && frame.sequence >= self.next_sequence.max(1) {
+                        break;
+                    }
+                    self.next_sequence = self.next_sequence.max(frame.sequence + 1);
+                    if Some(frame.track) == frame.tracks.video().map(|track| track.id) {
+                        frames.extend(Packets::of(&frame).map(Arc::new));
+                    }
+                }
+            }
+        }
+        frames.retain(|packets| packets.codec == video);
+        if !frames.first().is_some_and(|packets| packets.entry) {
+            return;
+        }
+        let times: Vec<i64> = frames.iter().map(|packets| packets.ticks).collect();
+        if let [.., a, b] = times[..] {
+            self.duration = (b - a).clamp(1, 90_000);
+        }
+        let times = match self.newest {
+            None => stamps::glued(times),
+            Some(newest) => match stamps::again(times.len(), newest, self.duration) {
+                Some(times) => times,
+                None => return,
+            },
+        };
+        self.seeking = false;
+        self.key_frame_at = Some(now);
+        self.newest = times.last().copied();
+        self.queue.extend(frames.into_iter().zip(times).map(|(frame, time)| (frame, time, 0)));
+    }
+
+    /// Sends what is queued, as fast as the viewer can take it.
+    fn pump(&mut self, now: Instant, outbox: &mut Outbox) {
+        let waited = now.saturating_duration_since(self.allowance_at).as_millis();
+        if waited > 0 {
+            let gained = usize::try_from(waited).unwrap_or(usize::MAX);
+            let gained = gained.saturating_mul(BYTES_PER_MILLISECOND);
+            self.allowance = self.allowance.saturating_add(gained).min(BURST);
+            self.allowance_at = now;
+        }
+        while let Some((packets, ticks, done)) = self.queue.front_mut() {
+            let rest = &packets.payloads[*done..];
+            let fits = count_within(rest, self.allowance);
+            if fits == 0 {
+                break;
+            }
+            let bytes = self.peer.send(now, packets.kind, &rest[..fits], *ticks);
+            self.sent += bytes as u64;
+            self.allowance = self.allowance.saturating_sub(bytes);
+            *done += fits;
+            if *done < packets.payloads.len() {
+                continue;
+            }
+            // A restamped frame says nothing true about the wall clock.
+            if *ticks == packets.ticks {
+                self.peer.report(now, packets.kind, packets.wall, *ticks);
+            }
+            self.queue.pop_front();
+            if !self.started {
+                self.started = true;
+                self.place.first_frame(self.asked.elapsed());
+            }
+        }
+        let addresses = &self.addresses;
+        self.peer.drain(|peer, datagram| outbox.push(peer, source(addresses, peer), datagram));
+    }
+
+    /// Follows up whatever just happened: sends what can be sent, heeds what
+    /// the viewer reported.
+    pub(super) fn settle(&mut self, now: Instant, stream: &Stream, outbox: &mut Outbox) -> Health {
+        loop {
+            self.pump(now, outbox);
+            let reports: Vec<Report> = self.peer.reports().collect();
+            if reports.is_empty() {
+                break;
+            }
+            for report in reports {
+                match report {
+                    Report::Closed if self.connected => return Health::Over("closed"),
+                    Report::Closed => return Health::Over("ice_failed"),
+                    Report::Feedback(kind) => self.place.feedback(kind),
+                    Report::Connected => self.connect(stream, now),
+                    Report::KeyFrameWanted => self.key_frame_wanted(stream, now),
+                }
+            }
+        }
+        if !self.connected && now >= self.asked + SETUP_TIMEOUT {
+            return Health::Over("ice_failed");
+        }
+        let due = self.peer.deadline().unwrap_or(now + SETUP_TIMEOUT);
+        let due = if self.connected { due } else { due.min(self.asked + SETUP_TIMEOUT) };
+        Health::Due(if self.queue.is_empty() { due } else { due.min(now + PACE) })
+    }
+
+    fn connect(&mut self, stream: &Stream, now: Instant) {
+        if !std::mem::replace(&mut self.connected, true) {
+            self.place.connected(self.asked.elapsed());
+            self.catch_up(stream, now);
+        }
+    }
+
+    fn key_frame_wanted(&mut self, stream: &Stream, now: Instant) {
+        self.place.feedback("key_frame_wanted");
+        let recent = self.key_frame_at.is_some_and(|at| now < at + KEY_FRAME_INTERVAL);
+        if self.connected && !recent && self.queue.is_empty() {
+            self.catch_up(stream, now);
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(mut self, end: &'static str, outbox: &mut Outbox) -> u64 {
+        self.peer.close();
+        let addresses = &self.addresses;
+        self.peer.drain(|peer, datagram| outbox.push(peer, source(addresses, peer), datagram));
+        self.place.ended(end, self.asked.elapsed());
+        self.sent
+    }
+
+    /// RTP bytes sent since the last call.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
+    }
+}
+
+/// The address of ours that a viewer's address knows us by: a reply from
+/// another would be thrown away (RFC 8445 §7.2.5.2.1).
+fn source(addresses: &[(SocketAddr, Option<IpAddr>)], peer: SocketAddr) -> Option<IpAddr> {
+    addresses.iter().find(|(address, _)| *address == peer).and_then(|(_, ours)| *ours)
+}
+
+/// How many payloads fit into so many bytes; one always fits a full allowance.
+fn count_within(payloads: &[Payload], allowance: usize) -> usize {
+    let mut left = allowance;
+    let fits = |payload: &&Payload| match left.checked_sub(payload.bytes.len()) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    payloads.iter().take_while(fits).count()
+}
