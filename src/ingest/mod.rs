@@ -1,1 +1,3 @@
 //! Camera side.
+
+pub mod depacketize;

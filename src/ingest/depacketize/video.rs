@@ -1,0 +1,437 @@
+//! Access units of H.264 and H.265, which differ in syntax only.
+
+use std::collections::VecDeque;
+
+use super::access_unit::{AccessUnit, find_start_code, split_at_start_codes};
+use super::limit::Limit;
+use super::reorder::Reorder;
+use super::{AfterLoss, Discarded, Packet, Unit};
+use crate::media::{Codec, FrameKind};
+
+/// Streams that refresh the picture gradually ("intra refresh", some Axis and
+/// Hikvision "smart" modes) send no IDR, or only one at the start. When none
+/// has come for this long, a recovery point or an all-intra picture counts as
+/// a key frame. Cameras with IDRs send one every 1 to 4 s.
+const IDR_PATIENCE_SECONDS: i64 = 4;
+
+/// How an RTP payload packs NAL units.
+pub(super) enum Packing<'a> {
+    /// One unit.
+    Single(&'a [u8]),
+    /// Units behind 16-bit lengths.
+    Aggregate(&'a [u8]),
+    /// A part of one unit.
+    Fragment {
+        /// The unit's own header, restored; H.264 uses the first byte.
+        header: [u8; 2],
+        start: bool,
+        end: bool,
+        data: &'a [u8],
+    },
+    /// None of the above.
+    Malformed,
+}
+
+/// What a NAL unit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nal {
+    /// Part of a picture.
+    Slice(Slice),
+    /// Part of a picture that tells nothing about it.
+    Partition,
+    /// An SEI with a recovery point; decoders start from it.
+    RecoveryPoint,
+    /// Nothing a viewer needs: sets (kept aside), delimiters, filler.
+    Other,
+    /// Not to be read.
+    Malformed,
+}
+
+/// What the start of a slice tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// First of its picture.
+    pub(super) first: bool,
+    /// Decodes from nothing: IDR or IRAP.
+    pub(super) random_access: bool,
+    /// May refer to pictures from before the last random access (RASL).
+    pub(super) skipped_leading: bool,
+    /// Followed by such pictures (CRA, BLA).
+    pub(super) has_skipped_leading: bool,
+    /// Intra only.
+    pub(super) intra: bool,
+    /// Others may refer to it.
+    pub(super) reference: bool,
+    /// Its picture parameter set.
+    pub(super) pps: u8,
+    /// `frame_num` and the count it wraps at, where the codec has one.
+    pub(super) frame_num: Option<(u32, u32)>,
+}
+
+/// What a video codec does its own way.
+pub(super) trait Syntax {
+    /// Bytes of a NAL header.
+    const HEADER: usize;
+
+    /// How `payload` packs NAL units.
+    fn packing<'a>(&self, payload: &'a [u8]) -> Packing<'a>;
+
+    /// What a whole unit is for; keeps parameter sets.
+    fn classify(&mut self, unit: &[u8]) -> Result<Nal, Limit>;
+
+    /// Codec of a picture that names `pps`; `None` when a set is missing.
+    fn codec(&mut self, pps: u8) -> Option<&Codec>;
+}
+
+/// Whether what comes next can be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    /// Nothing is missing.
+    Whole,
+    /// This many packets are missing, perhaps none that matters.
+    Suspect(u32),
+    /// Wait for a key frame.
+    Broken,
+}
+
+/// Depacketizer of one video track.
+#[derive(Debug)]
+pub(super) struct Video<S> {
+    syntax: S,
+    pub(super) codec: Option<Codec>,
+    pub(super) after_loss: AfterLoss,
+    pub(super) ready: VecDeque<Unit>,
+    pub(super) discarded: Discarded,
+    rate: i64,
+    reorder: Reorder,
+
+    // The access unit being put together.
+    unit: AccessUnit,
+    timestamp: Option<i64>,
+    first_slice: Option<Slice>,
+    /// Every slice so far is intra.
+    intra: bool,
+    recovery_point: bool,
+    damaged: bool,
+
+    // What went before.
+    /// Packets lost since the last unit handed out.
+    lost: u32,
+    chain: Chain,
+    /// Timestamp that a marker ended, unless packets were lost since.
+    marked: Option<i64>,
+    /// Some cameras set the marker on every slice: then only a new timestamp
+    /// ends an access unit, at the price of one frame of latency.
+    marker_lies: bool,
+    /// Timestamp of the last IDR, or of the first picture.
+    idr_at: Option<i64>,
+    /// Drop pictures that refer to before the random access we started at.
+    skip_leading: bool,
+    /// `frame_num` of the last reference picture.
+    reference_num: Option<u32>,
+}
+
+impl<S: Syntax> Video<S> {
+    /// `syntax` with the parameter sets of SDP, for a clock of `rate` hertz.
+    pub(super) fn new(mut syntax: S, rate: u32) -> Self {
+        let mut reorder = Reorder::new(rate);
+        // Every encoder we met numbers its first picture parameter set 0.
+        let codec = syntax.codec(0).cloned();
+        if let Some(codec) = &codec {
+            configure(&mut reorder, codec, rate);
+        }
+        Self {
+            syntax,
+            codec,
+            after_loss: AfterLoss::Hold,
+            ready: VecDeque::new(),
+            discarded: Discarded::default(),
+            rate: i64::from(rate),
+            reorder,
+            unit: AccessUnit::default(),
+            timestamp: None,
+            first_slice: None,
+            intra: true,
+            recovery_point: false,
+            damaged: false,
+            lost: 0,
+            chain: Chain::Broken,
+            marked: None,
+            marker_lies: false,
+            idr_at: None,
+            skip_leading: false,
+            reference_num: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, packet: Packet<'_>) -> Result<(), Limit> {
+        if packet.lost_before > 0 {
+            self.lose(packet.lost_before);
+        }
+        if self.timestamp != Some(packet.timestamp) {
+            // Without a slice it goes on under the new time: some cameras
+            // stamp parameter sets and SEI with the previous picture's.
+            if self.first_slice.is_some() || self.unit.is_open() || self.damaged {
+                self.finish();
+            } else {
+                self.unit.recount();
+            }
+            self.timestamp = Some(packet.timestamp);
+        }
+        match self.syntax.packing(packet.payload) {
+            Packing::Single(unit) => self.units(unit)?,
+            Packing::Aggregate(mut rest) => {
+                while let Some((length, after)) = rest.split_first_chunk::<2>() {
+                    let length = usize::from(u16::from_be_bytes(*length));
+                    let Some((unit, after)) = after.split_at_checked(length) else {
+                        self.malformed();
+                        break;
+                    };
+                    self.units(unit)?;
+                    rest = after;
+                }
+            }
+            Packing::Fragment { header, start, end, data } => {
+                self.fragment(&header[..S::HEADER], start, end, data)?;
+            }
+            Packing::Malformed => self.malformed(),
+        }
+        // A marker within a fragmented unit, or on parameter sets and SEI
+        // before any slice, ends nothing.
+        let ends = packet.marker && !self.marker_lies && !self.unit.is_open();
+        if ends && (self.first_slice.is_some() || self.damaged) {
+            self.finish();
+            self.marked = Some(packet.timestamp);
+        }
+        Ok(())
+    }
+
+    /// Packets are missing before the one at hand. What was being put
+    /// together has no marker yet, so its end may be among them.
+    fn lose(&mut self, packets: u32) {
+        self.lost = self.lost.saturating_add(packets);
+        self.suspect(packets);
+        self.marked = None;
+        if self.first_slice.is_some() || self.unit.is_open() {
+            self.damaged = true;
+        }
+        self.unit.abandon();
+    }
+
+    fn suspect(&mut self, packets: u32) {
+        self.chain = match self.chain {
+            Chain::Whole => Chain::Suspect(packets),
+            Chain::Suspect(before) => Chain::Suspect(before.saturating_add(packets)),
+            Chain::Broken => Chain::Broken,
+        };
+    }
+
+    fn malformed(&mut self) {
+        self.discarded.malformed += 1;
+        // It may have been a slice.
+        self.damaged = true;
+    }
+
+    fn fragment(
+        &mut self,
+        header: &[u8],
+        start: bool,
+        end: bool,
+        data: &[u8],
+    ) -> Result<(), Limit> {
+        if start {
+            if self.unit.is_open() {
+                self.damaged = true;
+            }
+            self.unit.begin(header)?;
+        }
+        if !self.unit.extend(data)? {
+            // Its start was lost, or never sent.
+            self.damaged = true;
+            return Ok(());
+        }
+        // A start that is also an end breaks RFC 6184 §5.8, and is a whole
+        // unit to the cameras that send it.
+        if !end {
+            return Ok(());
+        }
+        let Some((at, unit)) = self.unit.end() else {
+            return Ok(());
+        };
+        if find_start_code(unit).is_some() {
+            let stream = unit.to_vec();
+            self.unit.drop_last(at);
+            return self.units(&stream);
+        }
+        let nal = self.syntax.classify(unit)?;
+        if !self.note(nal) {
+            self.unit.drop_last(at);
+        }
+        Ok(())
+    }
+
+    /// Takes what should be one unit, and is a byte stream from some cameras.
+    fn units(&mut self, data: &[u8]) -> Result<(), Limit> {
+        if self.unit.is_open() {
+            // A fragmented unit without its end.
+            self.damaged = true;
+            self.unit.abandon();
+        }
+        for unit in split_at_start_codes(data).filter(|unit| !unit.is_empty()) {
+            let nal = self.syntax.classify(unit)?;
+            if self.note(nal) {
+                self.unit.append(unit)?;
+            } else {
+                self.unit.skip(unit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what a unit means for its access unit; whether it is kept.
+    fn note(&mut self, nal: Nal) -> bool {
+        match nal {
+            Nal::Slice(slice) => {
+                if self.first_slice.is_none() {
+                    if !slice.first {
+                        self.damaged = true;
+                        if self.marked == self.timestamp {
+                            // Its start is not missing: a marker cut it off,
+                            // and it has been handed out as a whole picture.
+                            self.marker_lies = true;
+                            self.chain = Chain::Broken;
+                        }
+                    }
+                    self.first_slice = Some(slice);
+                    self.intra = true;
+                }
+                self.intra &= slice.intra;
+                true
+            }
+            Nal::Partition => true,
+            Nal::RecoveryPoint => {
+                self.recovery_point = true;
+                true
+            }
+            Nal::Other => false,
+            Nal::Malformed => {
+                self.malformed();
+                false
+            }
+        }
+    }
+
+    /// Ends the access unit: hands it out, or drops and counts it.
+    fn finish(&mut self) {
+        let damaged = self.damaged || self.unit.is_open();
+        let (slice, timestamp) = (self.first_slice.take(), self.timestamp);
+        let recovery_point = std::mem::take(&mut self.recovery_point);
+        let intra = self.intra;
+        self.damaged = false;
+        self.marked = None;
+        let (Some(slice), Some(timestamp), false) = (slice, timestamp, damaged) else {
+            self.unit.clear();
+            self.discarded.damaged += 1;
+            self.suspect(1);
+            return;
+        };
+        let idr_at = *self.idr_at.get_or_insert(timestamp);
+        if slice.random_access {
+            self.idr_at = Some(timestamp);
+        }
+        let patience = IDR_PATIENCE_SECONDS * self.rate;
+        let no_idr = timestamp.saturating_sub(idr_at).saturating_abs() >= patience;
+        let key = slice.random_access || no_idr && (recovery_point || intra);
+        if !self.is_decodable(&slice, key) {
+            self.unit.clear();
+            self.discarded.undecodable += 1;
+            return;
+        }
+        let kind = if key { FrameKind::Key } else { FrameKind::Delta };
+        self.hand_out(timestamp, kind, slice.pps);
+    }
+
+    /// Follows the chain of references; whether the picture is handed out.
+    fn is_decodable(&mut self, slice: &Slice, key: bool) -> bool {
+        let Some(codec) = self.syntax.codec(slice.pps) else {
+            self.chain = Chain::Broken;
+            return false;
+        };
+        let same_sequence = self.codec.as_ref().is_some_and(|old| is_same_sequence(old, codec));
+        if key {
+            if slice.random_access {
+                self.skip_leading = slice.has_skipped_leading && self.chain != Chain::Whole;
+            }
+            self.chain = Chain::Whole;
+        } else if !same_sequence {
+            // A sequence starts with a key frame, and that was lost.
+            self.chain = Chain::Broken;
+        } else if slice.skipped_leading && self.skip_leading {
+            return false;
+        } else if let Chain::Suspect(lost) = self.chain {
+            let decodable = self.follows_reference(slice, lost);
+            let shown = decodable || self.after_loss == AfterLoss::Show;
+            self.chain = if shown { Chain::Whole } else { Chain::Broken };
+        }
+        if self.chain != Chain::Whole {
+            return false;
+        }
+        if slice.reference {
+            self.reference_num = slice.frame_num.map(|(number, _)| number);
+        }
+        true
+    }
+
+    /// Whether `frame_num` proves that no reference picture was lost (H.264
+    /// §7.4.3: it counts them). B-frames and the upper layers of temporal
+    /// SVC go missing without harm.
+    fn follows_reference(&self, slice: &Slice, lost: u32) -> bool {
+        let (Some((number, wrap)), Some(last)) = (slice.frame_num, self.reference_num) else {
+            return false;
+        };
+        // With more lost, the count may have come round.
+        lost < wrap && number == (last + 1) % wrap
+    }
+
+    fn hand_out(&mut self, timestamp: i64, kind: FrameKind, pps: u8) {
+        let mut news = None;
+        if let Some(codec) = self.syntax.codec(pps)
+            && self.codec.as_ref() != Some(codec)
+        {
+            configure(&mut self.reorder, codec, self.rate as u32);
+            news = Some(codec.clone());
+            self.codec.clone_from(&news);
+        }
+        let times = self.reorder.stamp(timestamp);
+        self.ready.push_back(Unit {
+            pts: times.pts,
+            dts: times.dts,
+            kind,
+            data: self.unit.take(),
+            lost_before: std::mem::take(&mut self.lost),
+            codec: news,
+            samples: None,
+        });
+    }
+}
+
+/// Whether pictures of `new` may refer to pictures of `old`.
+fn is_same_sequence(old: &Codec, new: &Codec) -> bool {
+    match (old, new) {
+        (Codec::H264(old), Codec::H264(new)) => old.sps == new.sps,
+        (Codec::H265(old), Codec::H265(new)) => old.sps == new.sps,
+        _ => false,
+    }
+}
+
+fn configure(reorder: &mut Reorder, codec: &Codec, rate: u32) {
+    match codec {
+        Codec::H264(avc) => {
+            let sps = crate::media::AvcSps::read(&avc.sps).ok();
+            let ticks = sps.and_then(|s| s.frame_rate).map(|f| f.frame_ticks(rate));
+            reorder.configure(avc.max_num_reorder_frames.unwrap_or(0), ticks);
+        }
+        Codec::H265(hevc) => reorder.configure(hevc.max_num_reorder_pics, None),
+        _ => {}
+    }
+}
