@@ -2,7 +2,6 @@
 //!
 //! The promise is that a reader costs a cursor: the time per reader must not
 //! grow with their number. Run with `cargo bench --bench bus`.
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use std::hint::black_box;
 use std::sync::Arc;

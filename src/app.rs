@@ -1,1 +1,188 @@
-//! The only room that knows all rooms.
+//! The only room that knows all rooms: start, wire, drain.
+//!
+//! Not here: what any room does. A line that is not wiring has lost its way.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::middleware::from_fn_with_state;
+use axum::{Router, response::IntoResponse};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::api::{self, Readiness};
+use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
+use crate::config::Config;
+use crate::egress::hls::{self, Hls};
+use crate::egress::rtsp;
+use crate::egress::whep::{self, Whep};
+use crate::fault::Code;
+use crate::http::{self, HttpMetrics, Listener, Problem};
+use crate::ingest::{self, IngestMetrics};
+use crate::{metrics, pages};
+
+/// How long stopping may take in all: cameras confirm TEARDOWN within 2 s,
+/// requests under way end within 5.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running gateway.
+pub struct App {
+    viewer: SocketAddr,
+    admin: SocketAddr,
+    readiness: Arc<Readiness>,
+    /// Ends cameras, outputs and listeners.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    whep: Arc<Whep>,
+}
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every camera was torn down, every task ended.
+    Clean,
+    /// A second signal, or the time limit, cut it short.
+    Forced,
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Mostly a port that is taken.
+    #[error("{0}")]
+    Listen(#[from] io::Error),
+    /// Two families of one name: a fault of ours.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl App {
+    /// Binds every port, then starts cameras and outputs.
+    ///
+    /// # Errors
+    ///
+    /// A port that cannot be bound; nothing has been started then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let viewer = Listener::bind("viewer", config.listen).await?;
+        let admin = Listener::bind("admin", config.admin_listen).await?;
+        let rtsp_listener = match config.rtsp.listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+
+        let families = metrics::registry()?;
+        let bus_metrics = BusMetrics::register(&families)?;
+        let ingest_metrics = IngestMetrics::register(&families)?;
+        let http_metrics = HttpMetrics::register(&families)?;
+        let sessions = http::SessionMetrics::register(&families)?;
+
+        let registry = Arc::new(bus::Registry::new());
+        families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
+        let access = Arc::new(config.access);
+        let whep_metrics = whep::Metrics::register(&families, &sessions)?;
+        let whep = Whep::bind(config.webrtc, whep_metrics).await?;
+        let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+
+        for (name, source) in config.streams {
+            let state = if source.on_demand { SourceState::Idle } else { SourceState::Connecting };
+            let status = SourceStatus::new(state, SystemTime::now(), source.to_string());
+            let limits = bus::Limits::default();
+            let (stream, publisher) = Stream::new(name, limits, status, bus_metrics.clone());
+            hls.attach(&stream);
+            registry.insert(stream);
+            tasks.spawn(ingest::supervise(source, publisher, &ingest_metrics, stop.clone()));
+        }
+        if let Some(listener) = rtsp_listener {
+            let deps = rtsp::Deps { registry: registry.clone(), access: access.clone() };
+            tasks.spawn(rtsp::serve(listener, deps, stop.clone().cancelled_owned()));
+        }
+
+        let readiness = Arc::new(Readiness::default());
+        let app = Self {
+            viewer: viewer.address()?,
+            admin: admin.address()?,
+            readiness: Arc::clone(&readiness),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            whep: whep.clone(),
+        };
+        let viewers = Router::new()
+            .merge(api::viewer_routes(api::Deps {
+                registry: registry.clone(),
+                access: access.clone(),
+            }))
+            .merge(whep::routes(whep::Deps {
+                registry: registry.clone(),
+                access: access.clone(),
+                whep,
+            }))
+            .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
+            .merge(pages::routes(registry))
+            .fallback(async || Problem::from(Code::StreamUnknown).into_response());
+        let admins = api::admin_routes(readiness, families);
+        for (listener, router) in [(viewer, viewers), (admin, admins)] {
+            let router =
+                router.layer(from_fn_with_state(http_metrics.clone(), http::count_requests));
+            tasks.spawn(http::serve(listener, router, http_metrics.clone(), stop.clone()));
+        }
+        app.readiness.ready();
+        Ok(app)
+    }
+
+    /// Where pages and media are; the port is real even where 0 was configured.
+    pub fn viewer_address(&self) -> SocketAddr {
+        self.viewer
+    }
+
+    /// Where metrics and health are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops.
+    pub async fn run_until_signal(self) -> Exit {
+        let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                warn!(%error, "cannot listen for signals");
+                return self.stop().await;
+            }
+        };
+        let mut signalled = async || {
+            tokio::select! {
+                _ = signals.0.recv() => "SIGTERM",
+                _ = signals.1.recv() => "SIGINT",
+            }
+        };
+        let first = signalled().await;
+        info!("{first}: stopping");
+        tokio::select! {
+            exit = self.stop() => exit,
+            second = signalled() => {
+                warn!("{second}: stopping at once");
+                Exit::Forced
+            }
+        }
+    }
+
+    /// Not ready any more, cameras torn down, requests under way finished.
+    pub async fn stop(self) -> Exit {
+        self.readiness.stopping();
+        self.whep.close().await;
+        self.stop.cancel();
+        self.tasks.close();
+        match tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await {
+            Ok(()) => Exit::Clean,
+            Err(_) => {
+                warn!("some tasks did not end in time");
+                Exit::Forced
+            }
+        }
+    }
+}

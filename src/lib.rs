@@ -1,5 +1,41 @@
 //! Porthole: RTSP cameras in any browser, without re-encoding.
-#![warn(missing_docs)]
+//!
+//! Porthole pulls IP cameras over RTSP, puts their frames on a bus, and lets
+//! independent outputs repackage them for browsers. No picture is ever
+//! decoded or encoded on the way.
+//!
+//! # Glossary
+//!
+//! - **stream**: what a viewer names, such as `front-door`.
+//! - **source**: the RTSP URL behind a stream.
+//! - **track**: one elementary stream of it, with its codec's parameters.
+//! - **frame**: one coded picture, or one packet's worth of sound.
+//! - **output**: a way to watch: `whep`, `hls`, `rtsp`.
+//! - **viewer**: a browser or program that watches; **session**: one viewer's
+//!   connection to one output.
+//!
+//! # The rooms
+//!
+//! ```text
+//! main → cli → app → every room, wiring only
+//! ingest → timeline → bus ← egress::{whep, hls, rtsp}, api, pages
+//! ingest, timeline, bus, egress, cmaf → media      egress::hls → cmaf
+//! egress, api, pages → auth, http                  config → each room's Config type
+//! ```
+//!
+//! `fault` (the one catalogue of faults) and `secret` are leaves that every
+//! room may know. The catalogue stands apart from `http`, which maps it to
+//! statuses, because the camera side raises faults and knows no HTTP.
+//! `tests/architecture.rs` reads every `use` and fails on a wrong arrow.
+//!
+//! # Invariants
+//!
+//! - Data flows one way. Only viewer interest and shutdown travel up.
+//! - Publishing never waits for a reader; memory is bounded per stream.
+//! - No output sees a camera's clock: time on the bus never goes back.
+//! - A frame is never altered after it was published.
+//! - No process is ever spawned by a source or a request.
+//! - No password has a `Debug`, `Display` or `Serialize`.
 
 pub mod api;
 pub mod app;
@@ -14,4 +50,6 @@ pub mod http;
 pub mod ingest;
 pub mod media;
 pub mod metrics;
+pub mod pages;
+pub mod secret;
 pub mod timeline;

@@ -1,1 +1,36 @@
-//! API.
+//! The API: what viewers' pages read, and the operator's endpoints.
+//!
+//! Here: a file per resource, JSON and plain text. Not here: media
+//! (`egress`), pages (`pages`), the error catalogue (`fault`) and its mapping
+//! to HTTP (`http`).
+
+mod health;
+mod streams;
+
+pub use health::Readiness;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::auth::Access;
+use crate::bus::Registry;
+
+/// What the viewer's part needs.
+#[derive(Clone)]
+pub struct Deps {
+    /// The streams there are.
+    pub registry: Arc<Registry>,
+    /// Who may see them.
+    pub access: Arc<Access>,
+}
+
+/// Routes of the viewer listener.
+pub fn viewer_routes(deps: Deps) -> Router {
+    streams::routes(deps)
+}
+
+/// Routes of the admin listener.
+pub fn admin_routes(readiness: Arc<Readiness>, metrics: prometheus::Registry) -> Router {
+    health::routes(readiness, metrics)
+}

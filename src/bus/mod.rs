@@ -8,6 +8,7 @@
 //! stream, not per viewer, so a thousand slow browsers cost one ring. Knows
 //! `media` and `fault` only.
 
+mod collector;
 mod metrics;
 mod registry;
 mod ring;
@@ -15,6 +16,7 @@ mod status;
 mod stream;
 mod subscription;
 
+pub use collector::StreamsCollector;
 pub use metrics::BusMetrics;
 pub use registry::Registry;
 pub use ring::Limits;

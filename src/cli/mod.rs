@@ -1,3 +1,55 @@
-//! Commands.
+//! The command line: one file per command, each with its options, their texts
+//! and their exit codes.
 
+mod check;
+mod demo;
 pub mod demo_camera;
+mod healthcheck;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Wrong arguments (`clap` exits with it by itself).
+pub const USAGE: u8 = 2;
+/// A fault of ours, or of the machine: a port that is taken.
+pub const SOFTWARE: u8 = 70;
+/// Configuration fault.
+pub const CONFIG: u8 = 78;
+
+/// RTSP cameras in any browser, without re-encoding.
+#[derive(Parser)]
+#[command(name = "porthole", version, about, max_term_width = 100)]
+struct Arguments {
+    /// How log lines look. Default: text on a terminal, JSON elsewhere.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<logging::Format>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Check(check::Check),
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.log_format);
+    let code = match arguments.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Check(check) => check.run(),
+        Command::Healthcheck(healthcheck) => healthcheck.run(),
+    };
+    ExitCode::from(code)
+}

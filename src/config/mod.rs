@@ -1,1 +1,60 @@
-//! Config.
+//! Configuration: layers, validation with all faults at once, secrets.
+//!
+//! Here: defaults < file < `PORTHOLE__SECTION__KEY` < flags, `${VAR}`, and
+//! where each value came from, so that a fault names line and column.
+//! Not here: what a value means to a room: each room has its own `Config`
+//! type, which this room fills. No room knows this one, but `cli` and `app`.
+//!
+//! Promise: a configuration with ten faults is reported once, with ten lines.
+
+mod document;
+mod fault;
+mod layers;
+mod reader;
+mod schema;
+
+use std::net::SocketAddr;
+
+use crate::auth::Access;
+use crate::egress::{hls, rtsp, whep};
+use crate::ingest::Source;
+use crate::media::StreamName;
+
+pub use fault::{ConfigFault, ConfigFaults};
+pub use layers::{Layers, default_file};
+
+/// Everything that can be configured, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// Viewer listener: pages, WHEP, HLS.
+    pub listen: SocketAddr,
+    /// Admin listener: metrics, health.
+    pub admin_listen: SocketAddr,
+    /// Streams in the order they were written.
+    pub streams: Vec<(StreamName, Source)>,
+    /// WebRTC.
+    pub webrtc: whep::Config,
+    /// Low-latency HLS.
+    pub hls: hls::Config,
+    /// Re-publishing over RTSP.
+    pub rtsp: rtsp::Config,
+    /// Who may see what.
+    pub access: Access,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9998)),
+            streams: Vec::new(),
+            webrtc: whep::Config::default(),
+            hls: hls::Config::default(),
+            rtsp: rtsp::Config::default(),
+            access: Access::Open,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,23 @@
 //! HTTP: listeners with limits, and how a fault looks on the wire.
 //!
-//! Here: accepting connections, time limits, problem documents, the session
-//! metrics that outputs share.
-//! Not here: any route (each output and `api` brings its own).
+//! Here: accepting connections, time limits, counting requests and viewers,
+//! problem documents. Not here: any route (each output, `api` and `pages` bring their
+//! own), access rules (`auth`).
 
+mod metrics;
 mod problem;
+mod serve;
 mod sessions;
-
-pub use problem::Problem;
-pub use sessions::{OutputSessions, SessionMetrics};
 
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+pub use metrics::{HttpMetrics, count_requests};
+pub use problem::Problem;
+pub use serve::{Listener, serve};
+pub use sessions::{OutputSessions, SessionMetrics};
 
 /// RFC 3339 in UTC, as every time in our JSON and playlists.
 pub fn rfc3339(at: SystemTime) -> String {

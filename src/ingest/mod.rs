@@ -1,3 +1,21 @@
-//! Camera side.
+//! The camera side: one supervisor per camera pulls it over RTSP and puts its
+//! frames on the bus.
+//!
+//! Here: connecting, watching, backing off; depacketizing; byte caps.
+//! Not here: who watches (`egress`), what the frames become (`cmaf`, `egress`).
+//!
+//! Promise: a camera is retried from the first attempt and never given up;
+//! its faults are shown by every output; whatever it sends, it costs bounded
+//! memory and nobody but itself its stream. No process is ever spawned.
 
+mod backoff;
 pub mod depacketize;
+mod metrics;
+mod rtsp;
+mod session;
+mod source;
+mod supervisor;
+
+pub use metrics::IngestMetrics;
+pub use source::{BadSource, Login, Source, Transport};
+pub use supervisor::supervise;

@@ -101,6 +101,9 @@ impl Ord for MediaTime {
     }
 }
 
+/// Seconds between the NTP era (1900) and the Unix epoch.
+const NTP_TO_UNIX: i64 = 2_208_988_800;
+
 /// Wall-clock capture time: nanoseconds since 1970-01-01 UTC.
 ///
 /// From the camera's sender reports where those are sane, otherwise from the
@@ -124,10 +127,17 @@ impl WallTime {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// From a 64-bit NTP timestamp (RFC 3550 §4) of the era until 2036, or of
+    /// the next one where its highest bit is clear (RFC 4330 §3).
+    pub fn from_ntp(ntp: u64) -> Self {
+        let seconds = (ntp >> 32) as i64;
+        let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
+        let nanos = ((ntp & 0xffff_ffff) * 1_000_000_000 >> 32) as i64;
+        Self((seconds + era - NTP_TO_UNIX) * 1_000_000_000 + nanos)
+    }
+
     /// 64-bit NTP timestamp, as RTCP sender reports carry it (RFC 3550 §4).
     pub fn ntp(self) -> u64 {
-        // Seconds between the NTP era (1900) and the Unix epoch.
-        const NTP_TO_UNIX: i64 = 2_208_988_800;
         let seconds = self.0.div_euclid(1_000_000_000) + NTP_TO_UNIX;
         let nanos = self.0.rem_euclid(1_000_000_000) as u64;
         // The seconds field wraps in 2036, as the RFC intends.
@@ -174,5 +184,13 @@ mod tests {
         assert_eq!(WallTime::from_unix_nanos(0).ntp() >> 32, 2_208_988_800);
         let half = WallTime::from_unix_nanos(500_000_000).ntp();
         assert_eq!(half & 0xffff_ffff, 0x8000_0000);
+    }
+
+    #[test]
+    fn ntp_times_come_back_also_after_2036() {
+        for seconds in [1_795_000_000, 2_300_000_000] {
+            let at = WallTime::from_unix_nanos(seconds * 1_000_000_000 + 250_000_000);
+            assert_eq!(WallTime::from_ntp(at.ntp()), at);
+        }
     }
 }

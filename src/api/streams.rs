@@ -1,0 +1,108 @@
+//! `GET /api/streams`: what this viewer may see, state and last error of each.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+
+use super::Deps;
+use crate::auth::{Action, Principal};
+use crate::bus::{SourceStatus, Stream};
+use crate::fault::Fault;
+use crate::http::rfc3339;
+
+#[derive(Serialize)]
+struct StreamList {
+    streams: Vec<StreamView>,
+}
+
+/// A stream as viewers see it.
+#[derive(Serialize)]
+struct StreamView {
+    name: String,
+    state: &'static str,
+    /// RFC 3339.
+    since: String,
+    /// The camera's URL, password masked.
+    source: String,
+    error: Option<ErrorView>,
+    tracks: Vec<TrackView>,
+    notes: Vec<FaultView>,
+}
+
+#[derive(Serialize)]
+struct TrackView {
+    kind: &'static str,
+    codec: &'static str,
+    /// For `MediaSource.isTypeSupported`.
+    rfc6381: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    /// Hertz.
+    clock_rate: u32,
+}
+
+#[derive(Serialize)]
+struct FaultView {
+    code: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct ErrorView {
+    #[serde(flatten)]
+    fault: FaultView,
+    attempts: u32,
+    /// RFC 3339.
+    next_retry: Option<String>,
+}
+
+pub(super) fn routes(deps: Deps) -> Router {
+    Router::new().route("/api/streams", get(list)).with_state(deps)
+}
+
+async fn list(State(deps): State<Deps>) -> Response {
+    let streams = deps.registry.list();
+    let may_view = |stream: &Stream| {
+        deps.access.authorize(&Principal::Anonymous, Action::View, stream.name()).is_ok()
+    };
+    let streams = streams.iter().filter(|stream| may_view(stream)).map(|s| view(s)).collect();
+    ([(header::CACHE_CONTROL, "no-store")], Json(StreamList { streams })).into_response()
+}
+
+fn view(stream: &Stream) -> StreamView {
+    let SourceStatus { state, since, fault, attempts, next_retry, notes, source } = stream.status();
+    let tracks = stream.tracks();
+    let track = |track: &crate::media::Track| {
+        let size = track.codec.pixel_size();
+        TrackView {
+            kind: track.kind().as_str(),
+            codec: track.codec.name(),
+            rfc6381: track.codec.rfc6381(),
+            width: size.map(|size| size.width),
+            height: size.map(|size| size.height),
+            clock_rate: track.rate.hz(),
+        }
+    };
+    StreamView {
+        name: stream.name().to_string(),
+        state: state.as_str(),
+        since: rfc3339(since),
+        source,
+        error: fault.map(|fault| ErrorView {
+            fault: fault_view(fault),
+            attempts,
+            next_retry: next_retry.map(rfc3339),
+        }),
+        tracks: tracks.iter().flat_map(|tracks| tracks.iter()).map(track).collect(),
+        notes: notes.into_iter().map(|note| fault_view(note.0)).collect(),
+    }
+}
+
+fn fault_view(Fault { code, detail }: Fault) -> FaultView {
+    FaultView { code: code.as_str(), title: code.sentence(), hint: code.hint(), detail }
+}

@@ -1,0 +1,213 @@
+//! Which keys there are and what they mean: the one place that knows both the
+//! words of `porthole.yaml` and the rooms they configure.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Config;
+use super::document::Node;
+use super::fault::{ConfigFaults, Origin};
+use super::reader::{Item, Reader, Section};
+use crate::ingest::{Login, Source};
+use crate::media::StreamName;
+use crate::secret::Secret;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Reads the whole tree.
+pub(super) fn config(
+    root: Node,
+    environment: &BTreeMap<String, String>,
+) -> Result<Config, ConfigFaults> {
+    let reader = Reader { environment, faults: RefCell::default() };
+    let mut config = Config::default();
+    {
+        let mut section = reader.item(String::new(), root).section();
+        address(&mut section, "listen", &mut config.listen);
+        let listen = config.listen;
+        if let Some(item) = section.take("admin") {
+            let mut admin = item.section();
+            address(&mut admin, "listen", &mut config.admin_listen);
+            admin.finish();
+        }
+        if let Some(item) = section.take("streams") {
+            config.streams = streams(item);
+        }
+        if let Some(item) = section.take("webrtc") {
+            webrtc(item.section(), &mut config);
+        }
+        if let Some(item) = section.take("hls") {
+            hls(item.section(), &mut config);
+        }
+        if let Some(item) = section.take("rtsp") {
+            let mut rtsp = item.section();
+            if let Some(item) = rtsp.take("listen")
+                && !item.is_null()
+            {
+                config.rtsp.listen = socket_address(&item);
+            }
+            rtsp.finish();
+        }
+        access(&mut section, listen);
+        section.not_yet("embed");
+        section.not_yet("tls");
+        section.finish();
+    }
+    let mut faults = reader.faults.into_inner();
+    if faults.is_empty() {
+        return Ok(config);
+    }
+    faults.sort_by_key(|fault| match &fault.origin {
+        Some(Origin::File { line, column, .. }) => (*line, *column),
+        _ => (u64::MAX, 0),
+    });
+    Err(ConfigFaults(faults))
+}
+
+fn streams(item: Item<'_>) -> Vec<(StreamName, Source)> {
+    let mut streams = Vec::new();
+    for (key, item) in item.entries() {
+        let name = match key.text.parse::<StreamName>() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                item.reader().fault(&key.origin, "streams", error.to_string());
+                None
+            }
+        };
+        // Read even under a bad name, so that its other faults show as well.
+        let source = if item.is_map() { long_form(item.section()) } else { item.checked() };
+        streams.extend(name.zip(source));
+    }
+    streams
+}
+
+fn long_form(mut section: Section<'_>) -> Option<Source> {
+    let source = section.take("source");
+    if source.is_none() {
+        section.fault("`source` is missing: the camera's rtsp:// URL");
+    }
+    let mut source = source.and_then(|item| item.checked::<Source>());
+    let username = section.take("username").and_then(|item| item.text());
+    let password = password(&mut section);
+    let transport = section.take("transport").and_then(|item| item.checked());
+    let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
+    section.not_yet("substream");
+    section.not_yet("tls");
+    section.finish();
+
+    if let Some(source) = &mut source {
+        if username.is_some() || password.is_some() {
+            let old = source.login.take();
+            let (name, secret) = match old {
+                Some(Login { username, password }) => (username, password),
+                None => (String::new(), Secret::new("")),
+            };
+            source.login = Some(Login {
+                username: username.unwrap_or(name),
+                password: password.unwrap_or(secret),
+            });
+        }
+        source.transport = transport.unwrap_or_default();
+        source.on_demand = on_demand.unwrap_or(false);
+    }
+    source
+}
+
+/// `password` or `password_file`.
+fn password(section: &mut Section<'_>) -> Option<Secret> {
+    let direct = section.take("password");
+    let file = section.take("password_file");
+    if let (Some(_), Some(file)) = (&direct, &file) {
+        file.fault("give either `password` or `password_file`");
+    }
+    if let Some(item) = direct {
+        return item.text().map(Secret::new);
+    }
+    let file = file?;
+    let path = file.text()?;
+    match std::fs::read_to_string(&path) {
+        // Editors end files with a newline that is no part of the secret.
+        Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']))),
+        Err(error) => {
+            file.fault(format!("cannot read {path}: {error}"));
+            None
+        }
+    }
+}
+
+fn webrtc(mut section: Section<'_>, config: &mut Config) {
+    address(&mut section, "listen", &mut config.webrtc.listen);
+    for item in section.take("advertise").map(Item::list).unwrap_or_default() {
+        config.webrtc.advertise.extend(item.text());
+    }
+    for item in section.take("ice_servers").map(Item::list).unwrap_or_default() {
+        item.fault("this version of porthole does not support ICE servers yet; remove it");
+    }
+    section.finish();
+}
+
+fn hls(mut section: Section<'_>, config: &mut Config) {
+    let hour = SECOND * 3_600;
+    let mut read = |key, least, most, value: &mut Duration| {
+        if let Some(read) = section.take(key).and_then(|item| item.duration(least, most)) {
+            *value = read;
+        }
+    };
+    read("part", MILLISECOND * 100, SECOND * 5, &mut config.hls.part);
+    read("segment", SECOND, SECOND * 30, &mut config.hls.segment);
+    read("window", SECOND * 10, hour, &mut config.hls.window);
+    section.finish();
+}
+
+/// `auth: none` is the only rule so far; without it nobody beyond this
+/// machine may connect.
+fn access(section: &mut Section<'_>, listen: SocketAddr) {
+    match section.take("auth") {
+        None if !listen.ip().is_loopback() => section.fault(format!(
+            "`listen: {listen}` lets other machines in: choose who may watch with `auth`, or write \
+             `auth: none` to let everybody"
+        )),
+        None => {}
+        Some(item) if item.is_map() => {
+            item.fault("this version of porthole supports only `auth: none`");
+        }
+        Some(item) => {
+            if let Some(text) = item.text()
+                && text != "none"
+            {
+                item.fault("this version of porthole supports only `auth: none`");
+            }
+        }
+    }
+}
+
+fn address(section: &mut Section<'_>, key: &'static str, value: &mut SocketAddr) {
+    if let Some(read) = section.take(key).and_then(|item| socket_address(&item)) {
+        *value = read;
+    }
+}
+
+/// `127.0.0.1:8080`, `[::1]:8080`; `:8080` is every address, `localhost:8080`
+/// the loopback one.
+fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
+    let text = item.text()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let any: IpAddr = [0, 0, 0, 0].into();
+    let loopback: IpAddr = [127, 0, 0, 1].into();
+    if let Some((host, port)) = text.rsplit_once(':')
+        && let Ok(port) = port.parse::<u16>()
+    {
+        match host {
+            "" => return Some((any, port).into()),
+            "localhost" => return Some((loopback, port).into()),
+            _ => {}
+        }
+    }
+    item.fault(format!("`{text}` is not an address and port such as 127.0.0.1:8080"));
+    None
+}

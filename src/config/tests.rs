@@ -1,0 +1,159 @@
+//! What users type, and what they are told.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use super::*;
+use crate::ingest::Transport;
+
+struct Written {
+    layers: Layers,
+    file: tempfile::NamedTempFile,
+}
+
+fn written(yaml: &str) -> Written {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(yaml.as_bytes()).unwrap();
+    let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
+    Written { layers, file }
+}
+
+impl Written {
+    fn with(mut self, variables: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.layers.environment = variables.iter().map(own).collect::<BTreeMap<_, _>>();
+        self
+    }
+
+    fn loaded(&self) -> Config {
+        match self.layers.load() {
+            Ok(config) => config,
+            Err(faults) => panic!("{faults}"),
+        }
+    }
+
+    /// Faults without the file's name.
+    fn faults(&self) -> Vec<String> {
+        let name = format!("{}:", self.file.path().display());
+        let faults = self.layers.load().err().expect("this must not load");
+        faults.iter().map(|fault| fault.to_string().replace(&name, "")).collect()
+    }
+}
+
+#[test]
+fn an_empty_file_and_no_file_mean_the_defaults() {
+    let none = Layers::default().load().unwrap();
+    for config in [none, written("").loaded(), written("# nothing\n").loaded()] {
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9998");
+        assert!(config.streams.is_empty());
+    }
+}
+
+#[test]
+fn both_forms_of_a_stream_are_read() {
+    let secret = written("s3cret\n");
+    let yaml = format!(
+        "streams:\n  front-door: rtsp://viewer:${{FRONT_PW}}@10.0.0.5/stream1\n  yard:\n    \
+         source: rtsp://10.0.0.6/main\n    username: viewer\n    password_file: {}\n    \
+         transport: udp\n    on_demand: true\n",
+        secret.file.path().display()
+    );
+    let config = written(&yaml).with(&[("FRONT_PW", "a b")]).loaded();
+    let [(front, short), (yard, long)] = &config.streams[..] else { panic!() };
+    assert_eq!((front.as_str(), yard.as_str()), ("front-door", "yard"));
+    assert_eq!(short.login.as_ref().unwrap().password.expose(), "a b");
+    let login = long.login.as_ref().unwrap();
+    assert_eq!((login.username.as_str(), login.password.expose()), ("viewer", "s3cret"));
+    assert_eq!((long.transport, long.on_demand), (Transport::Udp, true));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_with_line_and_column() {
+    let yaml = "listne: 1.2.3.4:80\nstreams:\n  Yard: rtsp://a/\n  gate: http://a/\n  door:\n    \
+                sorce: rtsp://a/\nhls:\n  part: 5\n  window: 2h\nauth: basic\n";
+    assert_eq!(
+        written(yaml).faults(),
+        [
+            "1:1: listne: unknown key; did you mean `listen`?",
+            "3:3: streams: `Yard` is not a stream name: use 1 to 63 of a-z, 0-9 and `-`, and not \
+             `api`, which is taken",
+            "4:9: streams.gate: a source is an rtsp:// URL",
+            "6:5: streams.door: `source` is missing: the camera's rtsp:// URL",
+            "6:5: streams.door.sorce: unknown key; did you mean `source`?",
+            "8:9: hls.part: `5` is not a duration such as 500ms, 2s or 1m",
+            "9:11: hls.window: 2h is not between 10s and 3600s",
+            "10:7: auth: this version of porthole supports only `auth: none`",
+        ]
+    );
+}
+
+#[test]
+fn broken_yaml_and_doubled_keys_name_their_place() {
+    assert!(written("streams:\n  a: [\n").faults()[0].starts_with(['2', '3']));
+    let doubled = written("streams:\n  a: rtsp://a/\n  a: rtsp://b/\n").faults();
+    assert!(doubled[0].starts_with("3:3: "), "{doubled:?}");
+}
+
+#[test]
+fn variables_override_the_file_and_name_themselves_in_faults() {
+    let file = written("listen: 127.0.0.1:1\nhls: { part: 1s }\n");
+    let config = file
+        .with(&[
+            ("PORTHOLE__LISTEN", "127.0.0.1:2"),
+            ("PORTHOLE__STREAMS__FRONT_DOOR", "rtsp://a/x"),
+            ("PORTHOLE__HLS__SEGMENT", "4s"),
+            ("PORTHOLE__WEBRTC__ADVERTISE", "[192.0.2.1, 192.0.2.2]"),
+        ])
+        .loaded();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.streams[0].0.as_str(), "front-door");
+    assert_eq!(config.hls.part, Duration::from_secs(1));
+    assert_eq!(config.hls.segment, Duration::from_secs(4));
+    assert_eq!(config.webrtc.advertise, ["192.0.2.1", "192.0.2.2"]);
+
+    let faults = written("").with(&[("PORTHOLE__HLS__PART", "x")]).faults();
+    assert_eq!(
+        faults,
+        ["environment variable PORTHOLE__HLS__PART: hls.part: `x` is not a duration such as \
+          500ms, 2s or 1m"]
+    );
+}
+
+#[test]
+fn an_unset_variable_is_named_and_a_default_is_used() {
+    let faults = written("streams: { a: \"rtsp://u:${NO_SUCH}@a/\" }\n").faults();
+    assert!(faults[0].contains("environment variable NO_SUCH is not set"), "{faults:?}");
+    let config = written("streams: { a: \"rtsp://u:${NO_SUCH:pw}@a/\" }\n").loaded();
+    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "pw");
+}
+
+#[test]
+fn a_faulty_source_does_not_show_its_password() {
+    let faults = written("streams: { a: \"http://ann:s3cret@a/\" }\n").faults();
+    assert!(!faults[0].contains("s3cret"), "{faults:?}");
+}
+
+#[test]
+fn a_password_of_digits_keeps_its_zeros() {
+    let yaml = "streams:\n  a:\n    source: rtsp://a/\n    username: u\n    password: 0070\n";
+    let config = written(yaml).loaded();
+    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "0070");
+}
+
+#[test]
+fn listening_beyond_this_machine_needs_a_word() {
+    let faults = written("listen: 0.0.0.0:8080\n").faults();
+    assert!(faults[0].contains("auth: none"), "{faults:?}");
+    written("listen: 0.0.0.0:8080\nauth: none\n").loaded();
+}
+
+#[test]
+fn urls_on_the_command_line_become_numbered_cameras() {
+    let layers = Layers { urls: vec!["rtsp://a/".into(), "x".into()], ..Layers::default() };
+    let faults = layers.load().err().unwrap();
+    assert_eq!(faults.to_string(), "argument 2: streams.camera-2: this is not a URL\n");
+    let layers = Layers { urls: vec!["rtsp://a/".into()], ..Layers::default() };
+    assert_eq!(layers.load().unwrap().streams[0].0.as_str(), "camera-1");
+}

@@ -1,0 +1,101 @@
+//! Requests and connections, counted.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// Metric families of this room.
+#[derive(Clone)]
+pub struct HttpMetrics {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    connections: IntGaugeVec,
+    rejected: IntCounterVec,
+}
+
+impl HttpMetrics {
+    /// Registers the families.
+    ///
+    /// # Errors
+    ///
+    /// When they are registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new("porthole_http_requests_total", "Requests answered"),
+            &["route", "method", "class"],
+        )?;
+        let duration = HistogramVec::new(
+            HistogramOpts::new(
+                "porthole_http_request_duration_seconds",
+                "Time from a request's headers to its response's; blocking reloads wait on purpose",
+            )
+            .buckets(vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0]),
+            &["route"],
+        )?;
+        let connections = IntGaugeVec::new(
+            Opts::new("porthole_http_connections", "Connections open"),
+            &["listener"],
+        )?;
+        let rejected = IntCounterVec::new(
+            Opts::new("porthole_http_rejected_total", "Connections refused, by reason"),
+            &["reason"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(duration.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(rejected.clone()))?;
+        Ok(Self { requests, duration, connections, rejected })
+    }
+
+    pub(super) fn rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub(super) fn connection(&self, listener: &'static str) -> OpenConnection {
+        let gauge = self.connections.with_label_values(&[listener]);
+        gauge.inc();
+        OpenConnection(gauge)
+    }
+}
+
+pub(super) struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Middleware: counts each request under its route's pattern, never under its
+/// path, so that invented names create no series.
+pub async fn count_requests(
+    State(metrics): State<HttpMetrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
+    .to_owned();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let class = match response.status().as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    metrics.requests.with_label_values(&[route, &method, class]).inc();
+    metrics.duration.with_label_values(&[route]).observe(started.elapsed().as_secs_f64());
+    response
+}

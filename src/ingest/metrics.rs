@@ -1,0 +1,159 @@
+//! What the camera side counts.
+
+use prometheus::{
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::media::{MediaKind, StreamName};
+
+/// Metric families of the camera side.
+#[derive(Clone)]
+pub struct IngestMetrics {
+    up: IntGaugeVec,
+    connects: IntCounterVec,
+    last_frame: GaugeVec,
+    bytes: IntCounterVec,
+    packets: IntCounterVec,
+    lost: IntCounterVec,
+    frames: IntCounterVec,
+    discarded: IntCounterVec,
+    keyframe_interval: GaugeVec,
+    limits: IntCounterVec,
+    panics: IntCounterVec,
+}
+
+impl IngestMetrics {
+    /// Registers the families.
+    ///
+    /// # Errors
+    ///
+    /// When they are registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(format!("porthole_{name}"), help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            prometheus::Result::Ok(family)
+        };
+        let gauge = |name: &str, help: &str| {
+            let family = GaugeVec::new(Opts::new(format!("porthole_{name}"), help), &["stream"])?;
+            registry.register(Box::new(family.clone()))?;
+            prometheus::Result::Ok(family)
+        };
+        let up = IntGaugeVec::new(
+            Opts::new("porthole_source_up", "Whether frames arrive from the source"),
+            &["stream"],
+        )?;
+        registry.register(Box::new(up.clone()))?;
+        let media = &["stream", "media"];
+        Ok(Self {
+            up,
+            connects: counter(
+                "source_connects_total",
+                "Attempts to connect to the source, by result: ok or a fault code",
+                &["stream", "result"],
+            )?,
+            last_frame: gauge(
+                "source_last_frame_timestamp_seconds",
+                "Unix time at which the newest frame arrived",
+            )?,
+            bytes: counter("source_received_bytes_total", "RTP payload bytes received", media)?,
+            packets: counter("source_rtp_packets_total", "RTP packets received", media)?,
+            lost: counter(
+                "source_rtp_packets_lost_total",
+                "RTP packets missing by their sequence numbers",
+                media,
+            )?,
+            frames: counter("source_frames_total", "Frames put on the bus", media)?,
+            discarded: counter(
+                "source_frames_discarded_total",
+                "Frames not shown, or shown at a repaired time, by reason",
+                &["stream", "reason"],
+            )?,
+            keyframe_interval: gauge(
+                "source_keyframe_interval_seconds",
+                "Time between the two newest key frames",
+            )?,
+            limits: counter(
+                "source_limit_exceeded_total",
+                "Sessions ended because the source exceeded a limit",
+                &["limit"],
+            )?,
+            panics: counter("panics_total", "Panics contained, by task", &["task"])?,
+        })
+    }
+
+    /// Families that no registry shows, for tests.
+    pub fn unregistered() -> Self {
+        Self::register(&Registry::new()).expect("a new registry holds no family yet")
+    }
+
+    /// The meters of one stream, looked up once.
+    pub(super) fn stream(&self, name: &StreamName) -> StreamMeters {
+        let media = |kind: MediaKind| {
+            let labels = [name.as_str(), kind.as_str()];
+            MediaMeters {
+                bytes: self.bytes.with_label_values(&labels),
+                packets: self.packets.with_label_values(&labels),
+                lost: self.lost.with_label_values(&labels),
+                frames: self.frames.with_label_values(&labels),
+            }
+        };
+        let label = [name.as_str()];
+        StreamMeters {
+            name: name.clone(),
+            up: self.up.with_label_values(&label),
+            last_frame: self.last_frame.with_label_values(&label),
+            keyframe_interval: self.keyframe_interval.with_label_values(&label),
+            video: media(MediaKind::Video),
+            audio: media(MediaKind::Audio),
+            connects: self.connects.clone(),
+            discarded: self.discarded.clone(),
+            limits: self.limits.clone(),
+            panics: self.panics.with_label_values(&["ingest"]),
+        }
+    }
+}
+
+/// What one stream counts.
+pub(super) struct StreamMeters {
+    name: StreamName,
+    pub(super) up: IntGauge,
+    pub(super) last_frame: Gauge,
+    pub(super) keyframe_interval: Gauge,
+    video: MediaMeters,
+    audio: MediaMeters,
+    connects: IntCounterVec,
+    discarded: IntCounterVec,
+    limits: IntCounterVec,
+    pub(super) panics: IntCounter,
+}
+
+/// What one kind of media of a stream counts.
+pub(super) struct MediaMeters {
+    pub(super) bytes: IntCounter,
+    pub(super) packets: IntCounter,
+    pub(super) lost: IntCounter,
+    pub(super) frames: IntCounter,
+}
+
+impl StreamMeters {
+    pub(super) fn media(&self, kind: MediaKind) -> &MediaMeters {
+        match kind {
+            MediaKind::Video => &self.video,
+            MediaKind::Audio => &self.audio,
+        }
+    }
+
+    /// An attempt ended with `ok` or a fault code.
+    pub(super) fn connected(&self, result: &'static str) {
+        self.connects.with_label_values(&[self.name.as_str(), result]).inc();
+    }
+
+    pub(super) fn limit_exceeded(&self, limit: &'static str) {
+        self.limits.with_label_values(&[limit]).inc();
+    }
+
+    pub(super) fn discarded(&self, reason: &'static str, frames: u64) {
+        self.discarded.with_label_values(&[self.name.as_str(), reason]).inc_by(frames);
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a camera is and how to ask it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::secret::Secret;
+
+/// How RTP travels from the camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, unless the camera insists on UDP.
+    #[default]
+    Auto,
+    /// Interleaved in the RTSP connection (RFC 2326 §10.12).
+    Tcp,
+    /// Its own UDP ports.
+    Udp,
+}
+
+impl FromStr for Transport {
+    type Err = BadSource;
+
+    fn from_str(s: &str) -> Result<Self, BadSource> {
+        match s {
+            "auto" => Ok(Self::Auto),
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            _ => Err(BadSource("transport is auto, tcp or udp")),
+        }
+    }
+}
+
+/// Login at the camera.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// User name.
+    pub username: String,
+    /// Its password; may be empty.
+    pub password: Secret,
+}
+
+/// A camera, as this room's configuration.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Without user and password.
+    url: Url,
+    /// None for a camera that asks nobody.
+    pub login: Option<Login>,
+    /// How RTP travels.
+    pub transport: Transport,
+    /// Connect with the first viewer, leave 10 s after the last.
+    pub on_demand: bool,
+}
+
+/// Not a source we can pull; the words say why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSource(&'static str);
+
+impl Source {
+    /// The URL to ask for, without user and password.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl FromStr for Source {
+    type Err = BadSource;
+
+    /// An `rtsp://` URL; user and password in it are taken out and
+    /// percent-decoded.
+    fn from_str(s: &str) -> Result<Self, BadSource> {
+        let mut url = Url::parse(s.trim()).map_err(|_| BadSource("this is not a URL"))?;
+        match url.scheme() {
+            "rtsp" => {}
+            "rtsps" => return Err(BadSource("rtsps:// is not supported yet; use rtsp://")),
+            _ => return Err(BadSource("a source is an rtsp:// URL")),
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(BadSource("the URL names no host"));
+        }
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let username = decoded(url.username());
+        let password = url.password().map(decoded);
+        let login = (!username.is_empty() || password.is_some())
+            .then(|| Login { username, password: Secret::new(password.unwrap_or_default()) });
+        let cleared = url.set_username("").and_then(|()| url.set_password(None));
+        cleared.map_err(|()| BadSource("the URL names no host"))?;
+        url.set_fragment(None);
+        Ok(Self { url, login, transport: Transport::Auto, on_demand: false })
+    }
+}
+
+impl fmt::Display for Source {
+    /// The URL with password and query masked: cameras also take passwords as
+    /// query parameters (Dahua, Reolink).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.url.clone();
+        let query = url.query().is_some();
+        url.set_query(None);
+        let rest = url.as_str().strip_prefix("rtsp://").unwrap_or(url.as_str());
+        f.write_str("rtsp://")?;
+        if let Some(login) = &self.login {
+            let name = percent_encoding::utf8_percent_encode(
+                &login.username,
+                percent_encoding::NON_ALPHANUMERIC,
+            );
+            write!(f, "{name}:***@")?;
+        }
+        write!(f, "{rest}{}", if query { "?***" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_never_shows_its_password() {
+        let source: Source = "rtsp://ann:s3c%40ret@cam.local/live?password=s3c".parse().unwrap();
+        let login = source.login.as_ref().unwrap();
+        assert_eq!((login.username.as_str(), login.password.expose()), ("ann", "s3c@ret"));
+        assert_eq!(source.to_string(), "rtsp://ann:***@cam.local/live?***");
+        assert_eq!(source.url().as_str(), "rtsp://cam.local/live?password=s3c");
+    }
+
+    #[test]
+    fn only_rtsp_urls_with_a_host_are_sources() {
+        for bad in ["http://a/", "exec:ls", "rtsp://", "file:///etc/passwd", "rtsps://a/", "x"] {
+            assert!(bad.parse::<Source>().is_err(), "{bad}");
+        }
+        assert!("rtsp://[::1]:8554/x".parse::<Source>().is_ok());
+    }
+}

@@ -1,0 +1,197 @@
+//! One camera's whole life: connect, play, watch, back off, stop.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, warn};
+
+use super::backoff::Backoff;
+use super::metrics::{IngestMetrics, StreamMeters};
+use super::rtsp::SessionGroup;
+use super::session;
+use super::source::Source;
+use crate::bus::{Publisher, SourceState};
+use crate::fault::{Code, Fault};
+use crate::timeline::Timeline;
+
+/// How long a camera on demand stays after its last viewer, so that a page
+/// reload does not cost a reconnect.
+const HOLD_OFF: Duration = Duration::from_secs(10);
+/// How long stopping waits for the camera to confirm TEARDOWN.
+const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Starts the supervisor of one camera. It ends, with the camera torn down,
+/// soon after `stop` is cancelled.
+pub fn supervise(
+    source: Source,
+    publisher: Publisher,
+    metrics: &IngestMetrics,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let name = publisher.stream().name().clone();
+    let span = info_span!("source", stream = %name);
+    let supervisor = Supervisor {
+        meters: metrics.stream(&name),
+        interest: publisher.stream().watch_interest(),
+        source,
+        publisher,
+        timeline: Timeline::new(),
+        group: Arc::default(),
+        backoff: Backoff::default(),
+        logged: None,
+        stop,
+    };
+    tokio::spawn(supervisor.run().instrument(span))
+}
+
+struct Supervisor {
+    source: Source,
+    publisher: Publisher,
+    timeline: Timeline,
+    meters: StreamMeters,
+    interest: watch::Receiver<usize>,
+    /// Sessions whose TEARDOWN is still under way.
+    group: Arc<SessionGroup>,
+    backoff: Backoff,
+    /// The fault last logged: once per change, not once per attempt.
+    logged: Option<Code>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            if !self.wanted() {
+                self.idle().await;
+                continue;
+            }
+            let outcome = self.attempt().await;
+            // The camera's slot is free again before it is asked for a new one.
+            let _ = tokio::time::timeout(TEARDOWN_LIMIT, self.group.await_teardown()).await;
+            match outcome {
+                Some(fault) => self.back_off(fault).await,
+                None => self.backoff.reset(),
+            }
+        }
+        self.publisher.set_status(|status| status.state = SourceState::Idle);
+    }
+
+    /// One session, from connecting to its end. `None`: it ended because
+    /// nobody wants it any more.
+    async fn attempt(&mut self) -> Option<Fault> {
+        self.enter(SourceState::Connecting);
+        let mut interest = self.interest.clone();
+        let mut went_live = false;
+        let on_demand = self.source.on_demand;
+        let stop = self.stop.clone();
+
+        let on_live = |publisher: &Publisher, meters: &StreamMeters, notes| {
+            went_live = true;
+            meters.up.set(1);
+            meters.connected("ok");
+            publisher.set_status(|status| {
+                let now = SystemTime::now();
+                (status.state, status.since, status.notes) = (SourceState::Live, now, notes);
+                (status.fault, status.attempts, status.next_retry) = (None, 0, None);
+            });
+            info!("live");
+        };
+        let session = session::run(
+            &self.source,
+            &mut self.publisher,
+            &mut self.timeline,
+            &self.meters,
+            Arc::clone(&self.group),
+            on_live,
+        );
+        // A panic in a parser costs this camera one session, nobody else anything.
+        let session = AssertUnwindSafe(session).catch_unwind();
+        let fault = tokio::select! {
+            ended = session => Some(ended.unwrap_or_else(|_| {
+                self.meters.panics.inc();
+                Fault::new(Code::SourceProtocol, "reading the camera's stream failed inside the gateway")
+            })),
+            () = unwanted(&mut interest), if on_demand => None,
+            () = stop.cancelled() => None,
+        };
+        self.meters.up.set(0);
+        if went_live {
+            self.backoff.reset();
+            self.logged = None;
+        }
+        fault
+    }
+
+    async fn back_off(&mut self, fault: Fault) {
+        let wait = self.backoff.failed(fault.code, rand::random());
+        let attempts = self.backoff.attempts();
+        self.meters.connected(fault.code.as_str());
+        if self.logged != Some(fault.code) {
+            self.logged = Some(fault.code);
+            warn!(
+                code = %fault.code, detail = fault.detail, source = %self.source,
+                retry_s = wait.as_secs_f32(), "{} {}", fault.code.sentence(), fault.code.hint()
+            );
+        }
+        self.publisher.set_status(|status| {
+            let now = SystemTime::now();
+            if status.state != SourceState::Down {
+                (status.state, status.since) = (SourceState::Down, now);
+            }
+            status.notes.clear();
+            (status.fault, status.attempts) = (Some(fault), attempts);
+            status.next_retry = Some(now + wait);
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn wanted(&self) -> bool {
+        !self.source.on_demand || *self.interest.borrow() > 0
+    }
+
+    async fn idle(&mut self) {
+        self.enter(SourceState::Idle);
+        tokio::select! {
+            _ = self.interest.wait_for(|viewers| *viewers > 0) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// A state in which nothing has failed (yet): an old fault stays visible
+    /// while the next attempt runs.
+    fn enter(&self, state: SourceState) {
+        self.publisher.set_status(|status| {
+            // `since` counts from when it went down, not from the latest attempt.
+            if status.fault.is_none() || state == SourceState::Idle {
+                (status.state, status.since) = (state, SystemTime::now());
+            }
+            if state == SourceState::Idle {
+                (status.fault, status.attempts) = (None, 0);
+            }
+            status.next_retry = None;
+        });
+    }
+}
+
+/// Returns once nobody has watched for the hold-off time.
+async fn unwanted(interest: &mut watch::Receiver<usize>) {
+    loop {
+        if interest.wait_for(|viewers| *viewers == 0).await.is_err() {
+            return;
+        }
+        let back = tokio::time::timeout(HOLD_OFF, interest.wait_for(|viewers| *viewers > 0)).await;
+        if back.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The program as people run it: arguments, exit codes, ports, signals.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for anything; reached only by a failing test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running gateway on ports of its own, and everything it has logged.
+struct Gateway {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    log: Vec<String>,
+    pages: String,
+    admin: String,
+}
+
+impl Gateway {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let (sender, lines) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut gateway =
+            Self { child, lines, log: Vec::new(), pages: String::new(), admin: String::new() };
+        let started = gateway.logged(|line| line["pages"].is_string());
+        gateway.pages = started["pages"].as_str().unwrap().to_owned();
+        gateway.admin = format!("http://{}", started["admin"].as_str().unwrap());
+        gateway
+    }
+
+    /// Waits for a log line.
+    fn logged(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| {
+                panic!("no such line in the log:\n{}", self.log.join("\n"));
+            });
+            self.log.push(line.clone());
+            if let Ok(value) = serde_json::from_str::<Value>(&line)
+                && wanted(&value)
+            {
+                return value;
+            }
+        }
+    }
+
+    /// Asks until the answer is as wanted.
+    async fn until(&self, url: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = get(url).await.1;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < until, "{url} still says:\n{answer}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn streams(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let url = format!("{}api/streams", self.pages);
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        parse(&self.until(&url, |text| wanted(&parse(text)["streams"])).await)["streams"].take()
+    }
+
+    fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_porthole"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PORTHOLE__LISTEN", "127.0.0.1:0")
+        .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")
+        .env("PORTHOLE__WEBRTC__LISTEN", "127.0.0.1:0")
+        .stdin(Stdio::null());
+    command
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let answer = reqwest::get(url).await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+fn config(yaml: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    file.write_all(yaml.as_bytes()).unwrap();
+    file
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_faulty_configuration_exits_with_78_and_every_fault() {
+    let file = config("streams:\n  Bad: rtsp://a/\n  gate: ftp://b/\nhsl: {}\n");
+    for verb in ["check", "serve"] {
+        let output = command(&[verb, "--config", file.path().to_str().unwrap()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{verb}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        for place in [":2:3: ", ":3:9: ", ":4:1: "] {
+            assert!(text.contains(place), "{verb} does not name {place}:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_exit_with_2_and_no_camera_with_78() {
+    assert_eq!(command(&["serve", "--no-such"]).output().unwrap().status.code(), Some(2));
+    let empty = config("");
+    let arguments = ["serve", "--config", empty.path().to_str().unwrap()];
+    let output = command(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("porthole demo"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_exit_70() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut serve = command(&["serve", "rtsp://127.0.0.1:1/"]);
+    let output = serve.env("PORTHOLE__LISTEN", &address).output().unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+}
+
+#[tokio::test]
+async fn an_unreachable_camera_is_reported_everywhere_and_its_password_nowhere() {
+    let url = format!("rtsp://ann:s3cr3t-canary@127.0.0.1:{}/live?pw=s3cr3t-canary", closed_port());
+    let mut gateway = Gateway::start(&["serve", &url]);
+
+    let streams = gateway.streams(|streams| streams[0]["error"]["attempts"] == 2).await;
+    assert_eq!(streams[0]["state"], "down");
+    assert_eq!(streams[0]["error"]["code"], "source.refused");
+    assert!(streams[0]["error"]["next_retry"].is_string());
+    assert!(streams[0]["source"].as_str().unwrap().contains("ann:***@127.0.0.1"));
+
+    let metrics = format!("{}/metrics", gateway.admin);
+    let refused = "porthole_source_connects_total{result=\"source.refused\",stream=\"camera-1\"}";
+    let metrics = gateway.until(&metrics, |text| text.contains(refused)).await;
+    assert!(metrics.contains("porthole_streams{state=\"down\"} 1"), "{metrics}");
+    assert!(metrics.contains("porthole_source_up{stream=\"camera-1\"} 0"), "{metrics}");
+
+    let (status, playlist) = get(&format!("{}camera-1/index.m3u8", gateway.pages)).await;
+    assert_eq!(status, 502);
+    assert!(playlist.contains("source.refused"), "{playlist}");
+
+    gateway.logged(|line| line["code"] == "source.refused");
+    assert!(gateway.terminate().success());
+    gateway.log.extend(gateway.lines.iter());
+    let log = gateway.log.join("\n");
+    assert_eq!(log.matches("source.refused").count(), 1, "once per change:\n{log}");
+    for text in [&log, &metrics, &streams.to_string(), &playlist] {
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_camera_is_pulled_over_rtsp_and_ends_cleanly_on_sigterm() {
+    let mut gateway = Gateway::start(&["demo"]);
+    let streams = gateway.streams(|streams| streams[0]["state"] == "live").await;
+    assert_eq!(streams[0]["name"], "demo");
+    assert_eq!(streams[0]["tracks"][0]["codec"], "H.264");
+    assert_eq!(streams[0]["tracks"][1]["codec"], "PCMA");
+
+    for (path, wanted) in [("/livez", "ok"), ("/readyz", "ok"), ("/startupz", "ok")] {
+        assert_eq!(get(&format!("{}{path}", gateway.admin)).await, (200, format!("{wanted}\n")));
+    }
+    let metrics = format!("{}/metrics", gateway.admin);
+    let frames = "porthole_source_frames_total{media=\"audio\",stream=\"demo\"}";
+    gateway.until(&metrics, |text| text.contains(frames)).await;
+
+    let (status, page) = get(&gateway.pages).await;
+    assert!(status == 200 && page.contains("<html"), "{page}");
+    let (status, problem) = get(&format!("{}nobody/index.m3u8", gateway.pages)).await;
+    assert!(status == 404 && problem.contains("stream.unknown"), "{problem}");
+
+    let started = Instant::now();
+    assert!(gateway.terminate().success());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
