@@ -16,7 +16,7 @@ use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -39,8 +39,8 @@ use crate::media::{MediaKind, WallTime};
 /// The only local addresses the engine knows: the socket, not the engine,
 /// decides where packets come from. One for each family keeps the number of
 /// candidate pairs, and of checks, at the number of remote candidates. They
-/// are of the blocks kept for documentation (RFC 5737, RFC 3849), so that they
-/// equal no viewer's, and never leave this file.
+/// are of the blocks kept for documentation (RFC 5737, RFC 3849), with the
+/// port of `discard`, and never leave this file.
 const LOCAL: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
@@ -94,6 +94,8 @@ pub(super) struct Peer {
     video: Option<Sender>,
     audio: Option<Sender>,
     reports: Vec<Report>,
+    /// A DTLS record came; it may have been a goodbye.
+    dtls_heard: bool,
     over: bool,
 }
 
@@ -153,7 +155,15 @@ impl Peer {
         let answer = connection.create_answer(None)?;
         let text = answer.sdp.clone();
         connection.set_local_description(now, answer)?;
-        let peer = Self { connection, ufrag, video, audio, reports: Vec::new(), over: false };
+        let peer = Self {
+            connection,
+            ufrag,
+            video,
+            audio,
+            reports: Vec::new(),
+            dtls_heard: false,
+            over: false,
+        };
         Ok((peer, text))
     }
 
@@ -175,6 +185,8 @@ impl Peer {
     /// engine checks STUN integrity, DTLS and SRTP authentication.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, data: BytesMut) {
         let local = LOCAL[usize::from(from.is_ipv6())];
+        // RFC 7983 §7.
+        self.dtls_heard |= matches!(data.first(), Some(20..=63));
         let message = TaggedBytesMut {
             now,
             transport: TransportContext {
@@ -256,9 +268,25 @@ impl Peer {
                 }
             }
             if !moved {
-                return;
+                break;
             }
         }
+        if std::mem::take(&mut self.dtls_heard) && !self.over && self.has_said_goodbye() {
+            self.over = true;
+            self.reports.push(Report::Closed);
+        }
+    }
+
+    /// Whether the viewer closed DTLS. The engine's connection state does not
+    /// show it (nor does the W3C's), so that a viewer who left properly would
+    /// be kept until ICE has given it up.
+    fn has_said_goodbye(&mut self) -> bool {
+        let Some(id) = self.video.as_ref().or(self.audio.as_ref()).map(|sender| sender.id) else {
+            return false;
+        };
+        let sender = self.connection.rtp_sender(id);
+        let state = sender.and_then(|sender| sender.transport().map(|dtls| dtls.state()));
+        state == Some(RTCDtlsTransportState::Closed)
     }
 
     fn state_changed(&mut self, state: RTCPeerConnectionState) {

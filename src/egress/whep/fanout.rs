@@ -127,7 +127,7 @@ impl Fanout {
         let (now, ids) = (Instant::now(), self.ids());
         for id in ids {
             if let Some(viewer) = self.viewers.get_mut(&id) {
-                viewer.offer(&packets);
+                viewer.offer(now, &packets);
             }
             self.settle(id, now);
             if self.outbox.len() > FLUSH_BYTES {

@@ -68,6 +68,11 @@ impl Packets {
             payloads,
         })
     }
+
+    /// Bytes of all payloads.
+    pub(super) fn bytes(&self) -> usize {
+        self.payloads.iter().map(|payload| payload.bytes.len()).sum()
+    }
 }
 
 /// RFC 6184, packetization mode 1. With `avc`, its parameter sets go first:

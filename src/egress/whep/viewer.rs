@@ -19,8 +19,16 @@ use crate::media::MediaKind;
 /// A viewer that has not connected by then will not.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Key frames on request are at least this far apart.
+/// Between the handshake's last message and the first picture. An engine that
+/// reads datagrams in batches has its keys only after the batch the message
+/// came in, and could not decrypt the key frame if that came right behind.
+const START_DELAY: Duration = Duration::from_millis(10);
+
+/// Key frames on request are at least this far apart, and the more so the more
+/// has to be sent with them: a viewer that asks because its line is full must
+/// not be sent 30 s of video every second.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
+const REPEATED_BYTES_PER_SECOND: f64 = 500_000.0;
 
 /// Bytes sent at once, and how fast more may follow. Browsers give the socket
 /// 64 KB; a group of pictures sent in one go would mostly be lost there.
@@ -39,7 +47,7 @@ pub(super) struct Viewer {
     video: Option<&'static str>,
     audio: Option<&'static str>,
     asked: Instant,
-    connected: bool,
+    stage: Stage,
     started: bool,
     /// Its proven addresses, and which of ours it reaches us at.
     addresses: Vec<(SocketAddr, Option<IpAddr>)>,
@@ -52,10 +60,24 @@ pub(super) struct Viewer {
     /// RTP time and distance of the newest picture queued.
     newest: Option<i64>,
     duration: i64,
+    /// When it was last sent a key frame, and when it is to get one it asked
+    /// for.
     key_frame_at: Option<Instant>,
+    key_frame_due: Option<Instant>,
+    key_frame_interval: Duration,
     allowance: usize,
     allowance_at: Instant,
     sent: u64,
+}
+
+/// How far a viewer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    /// Connected; media starts then.
+    Connected(Instant),
+    /// Takes what the stream has.
+    Live,
 }
 
 /// How a viewer is after something happened to it.
@@ -81,7 +103,7 @@ impl Viewer {
             video,
             audio,
             asked,
-            connected: false,
+            stage: Stage::Connecting,
             started: false,
             addresses: Vec::new(),
             next_sequence: 0,
@@ -90,6 +112,8 @@ impl Viewer {
             newest: None,
             duration: 3_600,
             key_frame_at: None,
+            key_frame_due: None,
+            key_frame_interval: KEY_FRAME_INTERVAL,
             allowance: BURST,
             allowance_at: asked,
             sent: 0,
@@ -135,12 +159,14 @@ impl Viewer {
     }
 
     /// A new frame of the stream.
-    pub(super) fn offer(&mut self, packets: &Arc<Packets>) {
+    pub(super) fn offer(&mut self, now: Instant, packets: &Arc<Packets>) {
         let wanted = match packets.kind {
             MediaKind::Video => self.video,
             MediaKind::Audio => self.audio,
         };
-        if !self.connected || wanted != Some(packets.codec) || packets.sequence < self.next_sequence
+        if self.stage != Stage::Live
+            || wanted != Some(packets.codec)
+            || packets.sequence < self.next_sequence
         {
             return;
         }
@@ -153,6 +179,11 @@ impl Viewer {
             return;
         }
         self.seeking = false;
+        if packets.entry {
+            self.key_frame_interval = KEY_FRAME_INTERVAL;
+            self.key_frame_at = Some(now);
+            self.key_frame_due = None;
+        }
         self.queue_picture(Arc::clone(packets), packets.ticks);
     }
 
@@ -213,6 +244,9 @@ impl Viewer {
                 None => return,
             },
         };
+        let bytes: usize = frames.iter().map(|packets| packets.bytes()).sum();
+        let pause = Duration::from_secs_f64(bytes as f64 / REPEATED_BYTES_PER_SECOND);
+        self.key_frame_interval = KEY_FRAME_INTERVAL.max(pause);
         self.seeking = false;
         self.key_frame_at = Some(now);
         self.newest = times.last().copied();
@@ -258,7 +292,17 @@ impl Viewer {
     /// Follows up whatever just happened: sends what can be sent, heeds what
     /// the viewer reported.
     pub(super) fn settle(&mut self, now: Instant, stream: &Stream, outbox: &mut Outbox) -> Health {
+        if matches!(self.stage, Stage::Connected(start) if start <= now) {
+            self.stage = Stage::Live;
+            self.catch_up(stream, now);
+        }
         loop {
+            if self.stage == Stage::Live
+                && self.queue.is_empty()
+                && self.key_frame_due.take_if(|due| *due <= now).is_some()
+            {
+                self.catch_up(stream, now);
+            }
             self.pump(now, outbox);
             let reports: Vec<Report> = self.peer.reports().collect();
             if reports.is_empty() {
@@ -266,35 +310,41 @@ impl Viewer {
             }
             for report in reports {
                 match report {
-                    Report::Closed if self.connected => return Health::Over("closed"),
-                    Report::Closed => return Health::Over("ice_failed"),
+                    Report::Closed if self.stage == Stage::Connecting => {
+                        return Health::Over("ice_failed");
+                    }
+                    Report::Closed => return Health::Over("closed"),
                     Report::Feedback(kind) => self.place.feedback(kind),
-                    Report::Connected => self.connect(stream, now),
-                    Report::KeyFrameWanted => self.key_frame_wanted(stream, now),
+                    Report::Connected => self.connect(now),
+                    Report::KeyFrameWanted => self.key_frame_wanted(now),
                 }
             }
         }
-        if !self.connected && now >= self.asked + SETUP_TIMEOUT {
-            return Health::Over("ice_failed");
+        let mut due = self.peer.deadline().unwrap_or(now + SETUP_TIMEOUT);
+        match self.stage {
+            Stage::Connecting if now >= self.asked + SETUP_TIMEOUT => {
+                return Health::Over("ice_failed");
+            }
+            Stage::Connecting => due = due.min(self.asked + SETUP_TIMEOUT),
+            Stage::Connected(start) => due = due.min(start),
+            Stage::Live if !self.queue.is_empty() => due = due.min(now + PACE),
+            Stage::Live => due = self.key_frame_due.map_or(due, |key| due.min(key)),
         }
-        let due = self.peer.deadline().unwrap_or(now + SETUP_TIMEOUT);
-        let due = if self.connected { due } else { due.min(self.asked + SETUP_TIMEOUT) };
-        Health::Due(if self.queue.is_empty() { due } else { due.min(now + PACE) })
+        Health::Due(due)
     }
 
-    fn connect(&mut self, stream: &Stream, now: Instant) {
-        if !std::mem::replace(&mut self.connected, true) {
+    fn connect(&mut self, now: Instant) {
+        if self.stage == Stage::Connecting {
+            self.stage = Stage::Connected(now + START_DELAY);
             self.place.connected(self.asked.elapsed());
-            self.catch_up(stream, now);
         }
     }
 
-    fn key_frame_wanted(&mut self, stream: &Stream, now: Instant) {
+    fn key_frame_wanted(&mut self, now: Instant) {
         self.place.feedback("key_frame_wanted");
-        let recent = self.key_frame_at.is_some_and(|at| now < at + KEY_FRAME_INTERVAL);
-        if self.connected && !recent && self.queue.is_empty() {
-            self.catch_up(stream, now);
-        }
+        // Not forgotten when it comes too early: not every viewer asks twice.
+        let due = self.key_frame_at.map_or(now, |at| now.max(at + self.key_frame_interval));
+        self.key_frame_due.get_or_insert(due);
     }
 
     /// Says goodbye.

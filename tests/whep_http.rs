@@ -1,0 +1,260 @@
+//! WHEP's HTTP side: what a client is told, and when it is told no.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod whep_support;
+
+use std::time::{Duration, Instant};
+
+use porthole::bus::SourceState;
+use porthole::egress::whep::{Config, IceServer};
+use porthole::fault::{Code, Fault};
+use porthole::media::{Aac, Avc, Codec, Jpeg, PixelSize};
+use reqwest::{Method, Response, StatusCode};
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
+use serde_json::Value;
+use whep_support::player::Player;
+use whep_support::{Camera, Gateway, clip};
+
+/// Status, code and detail of a problem document.
+async fn problem(response: Response) -> (u16, String, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["access-control-allow-origin"], "*", "pages may read it");
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(body["status"], status);
+    let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+    (status, text("code"), text("detail"))
+}
+
+/// A gateway whose stream `yard` has shown one picture of this video.
+async fn gateway_showing(video: Codec, audio: Option<Codec>) -> (Gateway, Camera) {
+    let gateway = Gateway::start().await;
+    let (_, publisher) = gateway.stream("yard");
+    let mut camera = Camera::showing(publisher, clip(), video, audio);
+    camera.publish();
+    (gateway, camera)
+}
+
+fn avc() -> Codec {
+    Codec::H264(clip().avc.clone())
+}
+
+#[tokio::test]
+async fn a_session_is_created_with_all_a_player_needs_to_know() {
+    let ice_servers = vec![IceServer {
+        urls: vec!["turn:turn.example.org?transport=udp".into()],
+        username: Some("ann".into()),
+        credential: Some("pa\"ss".into()),
+    }];
+    let gateway = Gateway::with(Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        advertise: vec!["203.0.113.7:9000".into()],
+        ice_servers,
+        ..Config::default()
+    })
+    .await;
+    let (_, publisher) = gateway.stream("yard");
+    let mut camera = Camera::new(publisher, clip(), None);
+    camera.publish();
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "application/sdp");
+    assert_eq!(header("accept-patch"), "application/trickle-ice-sdpfrag");
+    assert_eq!(header("cache-control"), "no-store");
+    assert!(header("etag").starts_with('"'));
+    assert!(header("access-control-expose-headers").contains("Location"));
+    assert_eq!(
+        header("link"),
+        "<turn:turn.example.org?transport=udp>; rel=\"ice-server\"; username=\"ann\"; \
+         credential=\"pa\\\"ss\"; credential-type=\"password\""
+    );
+    let answer = response.text().await.unwrap();
+    let candidates: Vec<&str> = answer.lines().filter(|l| l.starts_with("a=candidate")).collect();
+    let local = gateway.whep.local_addr().unwrap().port();
+    assert!(candidates.iter().any(|c| c.contains(&format!("127.0.0.1 {local} typ host"))));
+    assert!(candidates.iter().any(|c| c.contains("203.0.113.7 9000 typ host")));
+    assert!(answer.contains("a=setup:passive"), "as DTLS server it connects in one round less");
+}
+
+#[tokio::test]
+async fn options_answers_preflights_and_says_what_may_be_posted() {
+    let gateway = Gateway::start().await;
+    let http = reqwest::Client::new();
+    for path in ["/yard/whep", "/yard/whep/0123"] {
+        let url = format!("{}{path}", gateway.url);
+        let response = http.request(Method::OPTIONS, url).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(response.headers()["accept-post"], "application/sdp");
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        let methods = response.headers()["access-control-allow-methods"].to_str().unwrap();
+        assert!(["POST", "PATCH", "DELETE"].iter().all(|m| methods.contains(m)), "{methods}");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_read_is_told_why() {
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let url = format!("{}/yard/whep", gateway.url);
+    for (body, why) in [
+        ("hello".to_owned(), "not SDP"),
+        (offer.replace("a=ice-pwd", "a=x"), "ICE credentials"),
+        (offer.replace("a=mid", "a=x"), ""),
+        ("v=0\r\n".repeat(20_000), ""),
+    ] {
+        let (status, code, detail) = problem(player.post(&url, &body).await).await;
+        assert_eq!((status, code.as_str()), (400, "viewer.bad_offer"));
+        assert!(detail.contains(why), "{detail}");
+    }
+    let wrong_type = player.http.post(&url).body(offer.clone()).send().await.unwrap();
+    assert_eq!(problem(wrong_type).await.1, "viewer.bad_offer");
+    let refused = r#"porthole_session_setups_total{output="whep",result="viewer.bad_offer"}"#;
+    assert_eq!(gateway.metric(refused), Some(5.0));
+    assert_eq!(gateway.whep.sessions(), 0);
+}
+
+#[tokio::test]
+async fn video_the_viewer_cannot_play_is_named_with_what_it_could() {
+    let jpeg = Codec::Jpeg(Jpeg { size: PixelSize { width: 16, height: 16 } });
+    let (gateway, _camera) = gateway_showing(jpeg, None).await;
+    let (player, offer) = Player::offering(&[Video, Audio]).await;
+    let url = format!("{}/yard/whep", gateway.url);
+    let (status, code, detail) = problem(player.post(&url, &offer).await).await;
+    assert_eq!((status, code.as_str()), (406, "codec.video_unplayable"));
+    assert!(detail.starts_with("the camera sends MJPEG; the offer has VP8, "), "{detail}");
+
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let without = offer.replace("H264/", "H999/");
+    let url = format!("{}/yard/whep", gateway.url);
+    let (status, code, detail) = problem(player.post(&url, &without).await).await;
+    assert_eq!((status, code.as_str()), (406, "codec.video_unplayable"));
+    assert!(detail.contains("sends H.264; the offer has") && detail.contains("H999"), "{detail}");
+}
+
+#[tokio::test]
+async fn b_frames_are_refused_before_connecting() {
+    let avc = Avc { max_num_reorder_frames: Some(2), ..clip().avc.clone() };
+    let (gateway, _camera) = gateway_showing(Codec::H264(avc), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (406, "codec.bframes"));
+}
+
+#[tokio::test]
+async fn aac_is_left_out_and_said_to_be() {
+    let aac = Codec::Aac(Aac {
+        config: bytes::Bytes::from_static(&[0x12, 0x10]),
+        object_type: 2,
+        sample_rate: 44_100,
+        channels: 2,
+    });
+    let (gateway, _camera) = gateway_showing(avc(), Some(aac)).await;
+    let (player, offer) = Player::offering(&[Video, Audio]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(response.headers()["porthole-notice"], "codec.audio_dropped");
+    let answer = response.text().await.unwrap();
+    assert!(answer.contains("m=video 9 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_starting_is_waited_for_and_watched_meanwhile() {
+    let gateway = Gateway::start().await;
+    let (stream, publisher) = gateway.stream("yard");
+    // As an on-demand camera: it shows something once somebody watches.
+    let mut interest = stream.watch_interest();
+    let camera = tokio::spawn(async move {
+        interest.wait_for(|watching| *watching > 0).await.unwrap();
+        let mut camera = Camera::new(publisher, clip(), None);
+        camera.publish();
+        camera
+    });
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    drop(camera.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_camera_that_is_down_is_not_waited_for() {
+    let gateway = Gateway::start().await;
+    let (_, publisher) = gateway.stream("yard");
+    publisher.set_status(|status| {
+        status.state = SourceState::Down;
+        status.fault = Some(Fault::from(Code::SourceAuth));
+    });
+    let (player, offer) = Player::offering(&[Video]).await;
+    let asked = Instant::now();
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (502, "source.auth"));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_camera_that_shows_nothing_is_given_up_after_three_seconds() {
+    let gateway = Gateway::start().await;
+    let (stream, _publisher) = gateway.stream("yard");
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (503, "stream.starting"));
+    assert_eq!(*stream.watch_interest().borrow(), 0);
+}
+
+#[tokio::test]
+async fn a_name_nobody_gave_is_unknown_and_makes_no_series() {
+    let gateway = Gateway::start().await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/no-such/whep", gateway.url), &offer).await;
+    assert_eq!(problem(response).await, (404, "stream.unknown".into(), String::new()));
+    let text = prometheus::TextEncoder::new().encode_to_string(&gateway.metrics.gather()).unwrap();
+    assert!(!text.contains("no-such"), "{text}");
+}
+
+#[tokio::test]
+async fn candidates_may_follow_but_an_ice_restart_may_not() {
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let post = format!("{}/yard/whep", gateway.url);
+    let created = player.post(&post, &offer).await;
+    let etag = created.headers()["etag"].to_str().unwrap().to_owned();
+    let session = url::Url::parse(&post).unwrap();
+    let session = session.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let ufrag = offer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap();
+    let patch = |kind: &str, tag: &str, ufrag: &str| {
+        let body = format!(
+            "a=ice-ufrag:{ufrag}\r\na=ice-pwd:0123456789abcdef01234567\r\nm=video 9 X 0\r\n\
+             a=mid:0\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
+        );
+        let request = player.http.patch(session.clone()).header("content-type", kind);
+        request.header("if-match", tag).body(body).send()
+    };
+    let fragment = "application/trickle-ice-sdpfrag";
+    assert_eq!(patch(fragment, &etag, ufrag).await.unwrap().status(), 204);
+    assert_eq!(patch(fragment, "*", ufrag).await.unwrap().status(), 204);
+    assert_eq!(patch(fragment, "\"other\"", ufrag).await.unwrap().status(), 412);
+    assert_eq!(patch(fragment, &etag, "restarted").await.unwrap().status(), 422);
+    assert_eq!(patch("application/sdp", &etag, ufrag).await.unwrap().status(), 415);
+
+    let elsewhere = session.as_str().replace("/yard/", "/garden/");
+    assert_eq!(player.http.delete(elsewhere).send().await.unwrap().status(), 404);
+    assert_eq!(gateway.whep.sessions(), 1, "a session belongs to its stream");
+}
+
+#[tokio::test]
+async fn a_full_house_says_so() {
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), max_viewers: 1, ..Config::default() };
+    let gateway = Gateway::with(config).await;
+    let (_, publisher) = gateway.stream("yard");
+    let mut camera = Camera::new(publisher, clip(), None);
+    camera.publish();
+    let (player, offer) = Player::offering(&[Video]).await;
+    let url = format!("{}/yard/whep", gateway.url);
+    assert_eq!(player.post(&url, &offer).await.status(), 201);
+    assert_eq!(problem(player.post(&url, &offer).await).await.1, "viewer.limit");
+}

@@ -1,0 +1,227 @@
+//! A gateway with nothing but WHEP, and a camera that is a clip on a bus.
+#![allow(dead_code, missing_docs)]
+
+pub(crate) mod player;
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use porthole::auth::Access;
+use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
+use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
+use porthole::http::SessionMetrics;
+use porthole::media::{
+    Avc, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, Track, TrackId, Tracks, WallTime,
+    length_prefixed,
+};
+
+/// Pictures a second of every clip.
+pub(crate) const FPS: i64 = 25;
+
+pub(crate) struct Gateway {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) whep: Arc<Whep>,
+    pub(crate) metrics: prometheus::Registry,
+    pub(crate) url: String,
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::with(Config { listen: ([0, 0, 0, 0], 0).into(), ..Config::default() }).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let metrics = prometheus::Registry::new();
+        let sessions = SessionMetrics::register(&metrics).unwrap();
+        let families = Metrics::register(&metrics, &sessions).unwrap();
+        let whep = Whep::bind(config, families).await.unwrap();
+        let registry = Arc::new(Registry::new());
+        let deps = Deps {
+            registry: Arc::clone(&registry),
+            access: Arc::new(Access::Open),
+            whep: Arc::clone(&whep),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        // Under a prefix, as behind a proxy.
+        let app = axum::Router::new().nest("/cams", whep::routes(deps));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { registry, whep, metrics, url: format!("http://{address}/cams") }
+    }
+
+    /// A stream that nothing is published to yet.
+    pub(crate) fn stream(&self, name: &str) -> (Arc<Stream>, Publisher) {
+        let status = SourceStatus::new(SourceState::Connecting, SystemTime::now(), "rtsp://camera");
+        let (stream, publisher) = Stream::new(
+            name.parse().unwrap(),
+            Limits::default(),
+            status,
+            BusMetrics::unregistered(),
+        );
+        self.registry.insert(Arc::clone(&stream));
+        (stream, publisher)
+    }
+
+    pub(crate) fn metric(&self, line: &str) -> Option<f64> {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.metrics.gather()).unwrap();
+        text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    }
+}
+
+/// Waits until `condition` holds; fails after ten seconds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// One access unit: NAL units without parameter sets, each behind its length.
+#[derive(Clone)]
+pub(crate) struct Picture {
+    pub(crate) key: bool,
+    pub(crate) data: Bytes,
+}
+
+pub(crate) struct Clip {
+    pub(crate) avc: Avc,
+    pub(crate) pictures: Vec<Picture>,
+}
+
+/// 10 s of 640x360 with one key frame at the start, and a running counter.
+pub(crate) fn clip() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| encode(&["-profile:v", "baseline"]))
+}
+
+pub(crate) fn encode(profile: &[&str]) -> Clip {
+    let out = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", "10"])
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", "1500k", "-pix_fmt", "yuv420p"])
+        .args(profile)
+        .args(["-x264-params", "aud=1:keyint=1000:scenecut=0:slices=1"])
+        .args(["-f", "h264", "-"])
+        .output()
+        .expect("ffmpeg is installed");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    parse(&out.stdout)
+}
+
+/// Annex B, with an access unit delimiter before each picture.
+fn parse(stream: &[u8]) -> Clip {
+    let mut starts: Vec<usize> = (0..stream.len().saturating_sub(3))
+        .filter(|&at| stream[at..at + 3] == [0, 0, 1])
+        .map(|at| at + 3)
+        .collect();
+    starts.push(stream.len() + 3);
+    let (mut sps, mut pps, mut pictures) = (None, Vec::new(), Vec::<Vec<&[u8]>>::new());
+    for pair in starts.windows(2) {
+        let unit = &stream[pair[0]..pair[1] - 3];
+        let unit = &unit[..unit.iter().rposition(|b| *b != 0).unwrap() + 1];
+        match unit[0] & 0x1f {
+            7 => sps = Some(Bytes::copy_from_slice(unit)),
+            8 => pps.push(Bytes::copy_from_slice(unit)),
+            9 => pictures.push(Vec::new()),
+            _ => pictures.last_mut().unwrap().push(unit),
+        }
+    }
+    let pictures = pictures.into_iter().map(|units| Picture {
+        key: units.iter().any(|unit| unit[0] & 0x1f == 5),
+        data: length_prefixed(units),
+    });
+    pps.truncate(1);
+    Clip { avc: Avc::new(sps.unwrap(), pps).unwrap(), pictures: pictures.collect() }
+}
+
+/// Publishes a clip, and a tone as PCMA.
+pub(crate) struct Camera {
+    pub(crate) publisher: Publisher,
+    tracks: Arc<Tracks>,
+    clip: &'static Clip,
+    began: WallTime,
+    next: i64,
+    sound: bool,
+}
+
+impl Camera {
+    pub(crate) fn new(publisher: Publisher, clip: &'static Clip, audio: Option<Codec>) -> Self {
+        Self::showing(publisher, clip, Codec::H264(clip.avc.clone()), audio)
+    }
+
+    /// One that says it shows `video`.
+    pub(crate) fn showing(
+        publisher: Publisher,
+        clip: &'static Clip,
+        video: Codec,
+        audio: Option<Codec>,
+    ) -> Self {
+        let video = Track { id: TrackId(0), rate: ClockRate::VIDEO, codec: video };
+        let sound = audio.is_some();
+        let audio = audio.map(|codec| Track {
+            id: TrackId(1),
+            rate: ClockRate::new(8_000).unwrap(),
+            codec,
+        });
+        let tracks = Arc::new(Tracks::new([video].into_iter().chain(audio).collect()));
+        let began = WallTime::from(SystemTime::now());
+        Self { publisher, tracks, clip, began, next: 0, sound }
+    }
+
+    pub(crate) fn pcma() -> Codec {
+        Codec::G711 { law: G711Law::A, channels: 1 }
+    }
+
+    /// The next picture, and the sound that goes with it.
+    pub(crate) fn publish(&mut self) {
+        let at = self.next;
+        self.next += 1;
+        let picture = &self.clip.pictures[at as usize % self.clip.pictures.len()];
+        let time = MediaTime::new(at * 90_000 / FPS, ClockRate::VIDEO);
+        let kind = if picture.key { FrameKind::Key } else { FrameKind::Delta };
+        self.draft(TrackId(0), time, kind, picture.data.clone());
+        if self.sound {
+            let time = MediaTime::new(at * 8_000 / FPS, ClockRate::new(8_000).unwrap());
+            // A square wave of 200 Hz in A-law.
+            let data: Vec<u8> = (0..8_000 / FPS)
+                .map(|i| if i / 20 % 2 == 0 { 0xd5 ^ 0x30 } else { 0x55 ^ 0x30 })
+                .collect();
+            self.draft(TrackId(1), time, FrameKind::Audio, data.into());
+        }
+    }
+
+    fn draft(&mut self, track: TrackId, time: MediaTime, kind: FrameKind, data: Bytes) {
+        self.publisher.publish(Draft {
+            track,
+            tracks: Arc::clone(&self.tracks),
+            pts: time,
+            dts: time,
+            wall: self.began.offset_by(time.nanos()),
+            kind,
+            lost_before: 0,
+            discontinuity: false,
+            arrived: Instant::now(),
+            data,
+        });
+    }
+
+    /// What its clock showed at the first picture.
+    pub(crate) fn set_clock(&mut self, began: WallTime) {
+        self.began = began;
+    }
+
+    /// Publishes `pictures` at once, as the past, then goes on in real time.
+    pub(crate) fn run(mut self, pictures: usize) -> tokio::task::JoinHandle<()> {
+        (0..pictures).for_each(|_| self.publish());
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(1_000 / FPS as u64));
+            loop {
+                tick.tick().await;
+                self.publish();
+            }
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! A viewer: the `webrtc` crate, over WHEP.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use rtc::interceptor::{Attribute, Interceptor, Slot, StreamInfo, TaggedPacket};
+use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use rtc::sansio::Protocol;
+use tokio::sync::mpsc;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCPeerConnectionState, RTCSessionDescription, Registry, register_default_interceptors,
+};
+use webrtc::runtime::default_runtime;
+
+/// What a viewer sees.
+pub(crate) enum Event {
+    State(RTCPeerConnectionState),
+    /// An RTP packet of `video` or `audio`.
+    Rtp(&'static str, rtc::rtp::Packet),
+    Rtcp(&'static str, Vec<Box<dyn rtc::rtcp::Packet>>),
+    Track(&'static str, Arc<dyn TrackRemote>),
+}
+
+pub(crate) struct Player {
+    pub(crate) connection: Box<dyn PeerConnection>,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) http: reqwest::Client,
+}
+
+struct Handler(mpsc::UnboundedSender<Event>);
+
+/// Shows RTCP to the application; see the room's own.
+#[derive(Default)]
+struct Tap(VecDeque<TaggedPacket>, VecDeque<TaggedPacket>);
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = rtc::shared::error::Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Self::Error> {
+        packet.message.add(Attribute::DeliverToApplication);
+        self.0.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.0.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+        self.1.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.1.pop_front()
+    }
+}
+
+impl Interceptor for Tap {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+type Done<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+// Written as the `async_trait` macro would, to do without that crate.
+impl PeerConnectionEventHandler for Handler {
+    fn on_connection_state_change<'s, 'a>(&'s self, state: RTCPeerConnectionState) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let _ = self.0.send(Event::State(state));
+        })
+    }
+
+    fn on_track<'s, 'a>(&'s self, track: Arc<dyn TrackRemote>) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        let events = self.0.clone();
+        Box::pin(async move {
+            let video = track.kind().await == RtpCodecKind::Video;
+            let kind = if video { "video" } else { "audio" };
+            let _ = events.send(Event::Track(kind, Arc::clone(&track)));
+            tokio::spawn(async move {
+                while let Some(event) = track.poll().await {
+                    let _ = match event {
+                        TrackRemoteEvent::OnRtpPacket(packet) => {
+                            events.send(Event::Rtp(kind, packet))
+                        }
+                        TrackRemoteEvent::OnRtcpPacket(all) => events.send(Event::Rtcp(kind, all)),
+                        _ => Ok(()),
+                    };
+                }
+            });
+        })
+    }
+}
+
+impl Player {
+    /// A player that would receive these kinds, and its offer.
+    pub(crate) async fn offering(kinds: &[RtpCodecKind]) -> (Self, String) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut engine = MediaEngine::default();
+        engine.register_default_codecs().unwrap();
+        let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
+        let registry = registry.with(Slot::from(14_000), Tap::default());
+        let connection = PeerConnectionBuilder::new()
+            .with_media_engine(engine)
+            .with_interceptor_registry(registry)
+            .with_handler(Arc::new(Handler(sender)))
+            .with_runtime(default_runtime().unwrap())
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+            .build()
+            .await
+            .unwrap();
+        for kind in kinds {
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Recvonly,
+                ..Default::default()
+            };
+            connection.add_transceiver_from_kind(*kind, Some(init)).await.unwrap();
+        }
+        let offer = connection.create_offer(None).await.unwrap();
+        connection.set_local_description(offer.clone()).await.unwrap();
+        let player =
+            Self { connection: Box::new(connection), events, http: reqwest::Client::new() };
+        (player, offer.sdp)
+    }
+
+    /// Connects to `url`; returns the answer's headers.
+    pub(crate) async fn play(&mut self, url: &str, offer: &str) -> HeaderMap {
+        let response = self.post(url, offer).await;
+        assert_eq!(response.status(), 201);
+        let headers = response.headers().clone();
+        let answer = response.text().await.unwrap();
+        let answer = RTCSessionDescription::answer(answer).unwrap();
+        self.connection.set_remote_description(answer).await.unwrap();
+        headers
+    }
+
+    pub(crate) async fn post(&self, url: &str, offer: &str) -> reqwest::Response {
+        let request = self.http.post(url).header(CONTENT_TYPE, "application/sdp");
+        request.body(offer.to_owned()).send().await.unwrap()
+    }
+
+    /// Whether the gateway has said goodbye (DTLS `close_notify`).
+    pub(crate) async fn hears_goodbye(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let receivers = self.connection.get_receivers().await;
+        let transport = receivers[0].transport().await.unwrap().unwrap();
+        while transport.state().await.unwrap() != RTCDtlsTransportState::Closed {
+            assert!(Instant::now() < deadline, "no goodbye came");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The first event that `pick` takes; fails after ten seconds.
+    pub(crate) async fn until<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(Event) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let event = tokio::time::timeout_at(deadline.into(), self.events.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("never came: {what}"));
+            if let Some(picked) = pick(event.expect("the handler lives")) {
+                return picked;
+            }
+        }
+    }
+}
+
+/// Puts the NAL units of consecutive RTP payloads back together (RFC 6184):
+/// RTP time and unit.
+#[derive(Default)]
+pub(crate) struct Depacketizer {
+    partial: Vec<u8>,
+    pub(crate) units: Vec<(u32, Vec<u8>)>,
+}
+
+impl Depacketizer {
+    pub(crate) fn push(&mut self, packet: &rtc::rtp::Packet) {
+        let (time, data) = (packet.header.timestamp, &packet.payload[..]);
+        match data[0] & 0x1f {
+            24 => {
+                let mut rest = &data[1..];
+                while let [a, b, tail @ ..] = rest {
+                    let (unit, tail) = tail.split_at(usize::from(*a) << 8 | usize::from(*b));
+                    self.units.push((time, unit.to_vec()));
+                    rest = tail;
+                }
+            }
+            28 => {
+                if data[1] & 0x80 != 0 {
+                    self.partial = vec![data[0] & 0xe0 | data[1] & 0x1f];
+                }
+                self.partial.extend_from_slice(&data[2..]);
+                if data[1] & 0x40 != 0 {
+                    self.units.push((time, std::mem::take(&mut self.partial)));
+                }
+            }
+            _ => self.units.push((time, data.to_vec())),
+        }
+    }
+}
