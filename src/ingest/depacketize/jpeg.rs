@@ -50,6 +50,8 @@ pub(super) struct RtpJpeg {
     /// By Q, for cameras that send them once (§3.1.8). At most 128 values.
     quantizers: BTreeMap<u8, Quantizers>,
     lost: u32,
+    /// Timestamp of the picture last counted as damaged.
+    counted: Option<i64>,
 }
 
 impl RtpJpeg {
@@ -75,9 +77,8 @@ impl RtpJpeg {
             }
         }
         let Some(picture) = &self.picture else {
-            // The rest of a picture that is dropped already, or whose start
-            // was lost; counted once, at its end.
-            self.discarded.damaged += u64::from(packet.marker && header.offset > 0);
+            // Its start was lost, or it is dropped already.
+            self.count_damaged(packet.timestamp);
             return Ok(());
         };
         if self.buffer.len() - picture.scan_at != header.offset {
@@ -95,8 +96,15 @@ impl RtpJpeg {
     }
 
     fn drop_damaged(&mut self) {
-        if self.picture.take().is_some() {
+        if let Some(picture) = self.picture.take() {
             self.buffer.clear();
+            self.count_damaged(picture.timestamp);
+        }
+    }
+
+    /// Counts a picture once, however many of its packets come.
+    fn count_damaged(&mut self, timestamp: i64) {
+        if self.counted.replace(timestamp) != Some(timestamp) {
             self.discarded.damaged += 1;
         }
     }

@@ -103,27 +103,41 @@ fn restart_intervals_and_a_missing_end_are_restored() {
 }
 
 #[test]
-fn a_picture_with_a_hole_is_dropped_and_counted_once() {
+fn a_picture_with_a_hole_is_dropped_reported_or_not() {
     let (_, scan) = parts(FFMPEG);
     let packets = packets(scan, 1, 50, &[]);
     assert!(packets.len() > 3);
-    for lost in 0..packets.len() {
+    for hole in 0..packets.len() - 1 {
         let mut jpeg = RtpJpeg::default();
-        push(&mut jpeg, 0, &packets, Some(lost));
-        let last = lost + 1 == packets.len();
-        let next: Vec<Vec<u8>> = packets.clone();
-        jpeg.push(Packet {
-            timestamp: 1,
-            marker: false,
-            lost_before: u32::from(last),
-            payload: &next[0],
-        })
-        .unwrap();
-        push(&mut jpeg, 1, &next, None);
-        assert_eq!(jpeg.ready.len(), 1, "{lost}");
-        let unit = jpeg.ready.pop_front().unwrap();
-        assert_eq!((unit.pts, unit.lost_before), (1, 1));
+        push(&mut jpeg, 0, &packets, Some(hole));
+        push(&mut jpeg, 1, &packets, None);
+        assert_eq!(jpeg.ready.len(), 1, "{hole}");
+        assert_eq!((jpeg.ready[0].pts, jpeg.ready[0].lost_before), (1, 1));
+        assert_eq!(jpeg.discarded.damaged, 1, "{hole}");
+
+        let mut unreported = packets.clone();
+        unreported.remove(hole);
+        let mut jpeg = RtpJpeg::default();
+        push(&mut jpeg, 0, &unreported, None);
+        assert!(jpeg.ready.is_empty(), "{hole}");
     }
+}
+
+#[test]
+fn a_picture_whose_marker_is_lost_is_dropped_unless_it_ends_as_it_should() {
+    let (_, scan) = parts(FFMPEG);
+    let packets = packets(scan, 1, 50, &[]);
+    let unmarked = |jpeg: &mut RtpJpeg, timestamp, payloads: &[Vec<u8>]| {
+        for payload in payloads {
+            jpeg.push(Packet { timestamp, marker: false, lost_before: 0, payload }).unwrap();
+        }
+    };
+    let mut jpeg = RtpJpeg::default();
+    unmarked(&mut jpeg, 0, &packets);
+    unmarked(&mut jpeg, 1, &packets[..packets.len() - 1]);
+    unmarked(&mut jpeg, 2, &packets);
+    assert_eq!(jpeg.ready.iter().map(|u| u.pts).collect::<Vec<_>>(), [0]);
+    assert_eq!(jpeg.discarded.damaged, 1);
 }
 
 #[test]

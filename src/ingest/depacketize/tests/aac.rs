@@ -92,6 +92,11 @@ fn a_frame_in_fragments_is_joined_and_one_with_a_hole_is_dropped() {
         let units = received(&mut depacketizer, &packets, &[lost]);
         assert_eq!(units.iter().map(|u| &u.data[..]).collect::<Vec<_>>(), [second], "{lost}");
         assert_eq!(units[0].lost_before, 1);
+        // Unreported, and the next frame has the same size.
+        let mut packets = [fragments(0, first), fragments(1024, first)].concat();
+        packets.remove(lost);
+        let units = received(&mut aac(FMTP).unwrap(), &packets, &[]);
+        assert_eq!(units.iter().map(|u| (u.pts, &u.data[..])).collect::<Vec<_>>(), [(1024, first)]);
     }
 }
 
