@@ -1,0 +1,31 @@
+#!/bin/bash
+# Makes the test cameras' clips in tests/cache, once: the demo camera's ten
+# seconds in the codecs that cameras send. All keep the frame number in 16
+# black and white blocks at the top left, a picture's width / 80 each.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+demo=$here/../../static/demo
+cache=$here/../cache
+mkdir -p "$cache"
+
+# name, ffmpeg's options for the video, and for the sound
+clip() {
+  local out=$cache/$1.mov
+  [ -s "$out" ] && [ "$out" -nt "$0" ] && return
+  echo "making $1" >&2
+  # shellcheck disable=SC2086 # options are words
+  ffmpeg -hide_banner -loglevel error -y -r 25 -i "$demo/camera.h264" \
+    -f alaw -ar 8000 -ac 1 -i "$demo/camera.alaw" $2 $3 -f mov "$cache/$1.part"
+  mv "$cache/$1.part" "$out"
+}
+
+small="-vf scale=640:360 -pix_fmt yuv420p"
+x264="$small -c:v libx264 -preset veryfast -crf 26 -threads 1"
+aac="-ar 48000 -ac 2 -c:a aac -b:a 64k"
+
+clip h264-pcma "-c:v copy" "-c:a copy"
+clip h264-aac "$x264 -profile:v high -bf 0 -g 50 -sc_threshold 0" "$aac"
+clip long-gop "$x264 -profile:v baseline -g 250 -keyint_min 250 -sc_threshold 0" "-c:a copy"
+clip bframes "$x264 -profile:v high -bf 2 -b_strategy 0 -g 50 -sc_threshold 0 -flags +cgop" "$aac"
+clip h265-aac "$small -c:v libx265 -preset ultrafast -crf 28 -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:bframes=0:open-gop=0 -tag:v hvc1" "$aac"
+clip mjpeg "-vf scale=640:360 -pix_fmt yuvj420p -r 25 -c:v mjpeg -huffman default -q:v 6" "-an"
