@@ -50,6 +50,14 @@ pub enum Exit {
     Forced,
 }
 
+/// Names the port that could not be had, and the key that chooses another.
+fn taken(section: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartError {
+    move |error| {
+        let text = format!("cannot listen on {address} ({section}.listen): {error}");
+        StartError::Listen(io::Error::new(error.kind(), text))
+    }
+}
+
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -71,7 +79,9 @@ impl App {
         let viewer = Listener::bind("viewer", config.listen).await?;
         let admin = Listener::bind("admin", config.admin_listen).await?;
         let rtsp_listener = match config.rtsp.listen {
-            Some(address) => Some(TcpListener::bind(address).await?),
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(taken("rtsp", address))?)
+            }
             None => None,
         };
 
@@ -85,7 +95,9 @@ impl App {
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
         let access = Arc::new(config.access);
         let whep_metrics = whep::Metrics::register(&families, &sessions)?;
-        let whep = Whep::bind(config.webrtc, whep_metrics).await?;
+        let webrtc = config.webrtc.listen;
+        let bound = Whep::bind(config.webrtc, whep_metrics).await;
+        let whep = bound.map_err(taken("webrtc", webrtc))?;
         let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 

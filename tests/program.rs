@@ -154,10 +154,15 @@ fn wrong_arguments_exit_with_2_and_no_camera_with_78() {
 fn a_port_that_is_taken_is_named_with_exit_70() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut serve = command(&["serve", "rtsp://127.0.0.1:1/"]);
-    let output = serve.env("PORTHOLE__LISTEN", &address).output().unwrap();
-    assert_eq!(output.status.code(), Some(70));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken_udp = socket.local_addr().unwrap().to_string();
+    for key in ["LISTEN", "ADMIN__LISTEN", "WEBRTC__LISTEN", "RTSP__LISTEN"] {
+        let address = if key.starts_with("WEBRTC") { &taken_udp } else { &address };
+        let mut serve = command(&["serve", "rtsp://127.0.0.1:1/"]);
+        let output = serve.env(format!("PORTHOLE__{key}"), address).output().unwrap();
+        assert_eq!(output.status.code(), Some(70), "{key}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(address), "{key}");
+    }
 }
 
 #[tokio::test]

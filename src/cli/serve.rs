@@ -66,7 +66,6 @@ pub(super) fn gateway(config: Config, started: impl FnOnce(&str)) -> u8 {
             Ok(app) => app,
             Err(error) => {
                 error!("{error}");
-                eprintln!("{error}");
                 return SOFTWARE;
             }
         };
