@@ -13,7 +13,7 @@ use reqwest::{Method, Response, StatusCode};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use serde_json::Value;
 use whep_support::player::Player;
-use whep_support::{Camera, Gateway, clip};
+use whep_support::{Camera, Clip, Gateway, clip, encode, eventually, silent};
 
 /// Status, code and detail of a problem document.
 async fn problem(response: Response) -> (u16, String, String) {
@@ -141,6 +141,24 @@ async fn b_frames_are_refused_before_connecting() {
     let (player, offer) = Player::offering(&[Video]).await;
     let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
     let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (406, "codec.bframes"));
+}
+
+#[tokio::test]
+async fn b_frames_that_no_parameter_set_announced_are_refused_too() {
+    let clip: &'static Clip = Box::leak(Box::new(encode(&["-profile:v", "main", "-bf", "2"])));
+    let gateway = Gateway::start().await;
+    let (_, publisher) = gateway.stream("yard");
+    let avc = silent(&clip.avc);
+    assert_eq!(avc.max_num_reorder_frames, None);
+    let mut camera = Camera::showing(publisher, clip, Codec::H264(avc), None);
+    camera.publish();
+    let (player, offer) = Player::offering(&[Video]).await;
+    let url = format!("{}/yard/whep", gateway.url);
+    assert_eq!(player.post(&url, &offer).await.status(), 201, "one key frame tells nothing");
+    (0..10).for_each(|_| camera.publish());
+    eventually("the viewer is sent away", || gateway.whep.sessions() == 0).await;
+    let (status, code, _) = problem(player.post(&url, &offer).await).await;
     assert_eq!((status, code.as_str()), (406, "codec.bframes"));
 }
 

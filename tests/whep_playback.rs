@@ -6,12 +6,12 @@ mod whep_support;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use porthole::media::WallTime;
+use porthole::media::{AvcSps, Codec, WallTime};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use whep_support::player::{Depacketizer, Event, Player};
-use whep_support::{Camera, FPS, Gateway, clip, eventually};
+use whep_support::{Camera, FPS, Gateway, clip, encode, eventually, silent};
 
 /// Pictures already published when the viewer comes: 6 s into a group of 10 s.
 const PAST: usize = 6 * FPS as usize;
@@ -171,6 +171,26 @@ async fn sender_reports_tie_picture_and_sound_to_the_cameras_clock() {
         assert!((0.0..10.0).contains(&seconds), "{kind} was captured {seconds} s after the start");
     }
     camera.abort();
+}
+
+#[tokio::test]
+async fn a_silent_camera_is_made_to_say_that_nothing_is_reordered() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    // Order by count, as only encoders that could use B-frames write it.
+    let clip = Box::leak(Box::new(encode(&["-profile:v", "main", "-bf", "2"])));
+    let avc = silent(&clip.avc);
+    let mut camera = Camera::showing(publisher, clip, Codec::H264(avc.clone()), None);
+    camera.publish();
+    let (mut player, offer) = Player::offering(&[Video]).await;
+    player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let mut units = Depacketizer::default();
+    while units.units.is_empty() {
+        units.push(&video(&mut player).await);
+    }
+    let (_, sps) = &units.units[0];
+    let sps = AvcSps::read(sps).unwrap();
+    assert_eq!((avc.max_num_reorder_frames, sps.max_num_reorder_frames), (None, Some(0)));
 }
 
 #[tokio::test]

@@ -108,6 +108,17 @@ pub struct AvcSps {
     pub max_num_reorder_frames: Option<u32>,
     /// Nominal frame rate of the VUI; cameras often lie, so measure as well.
     pub frame_rate: Option<FrameRate>,
+    /// Where the VUI is, for whoever rewrites it.
+    pub vui: VuiPlace,
+}
+
+/// Bit positions in the unescaped SPS ([`unescape`]), with its NAL header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VuiPlace {
+    /// Of `vui_parameters_present_flag`.
+    pub present: usize,
+    /// Of `bitstream_restriction_flag`; `None` without a VUI that goes so far.
+    pub restriction: Option<usize>,
 }
 
 impl AvcSps {
@@ -163,6 +174,7 @@ impl AvcSps {
             width: cropped(width_mbs, 16, crop[0], crop[1], sub_width)?,
             height: cropped(height_units, 16 * per_unit, crop[2], crop[3], sub_height * per_unit)?,
         };
+        let vui_present = r.position();
         let vui = if r.flag().unwrap_or(false) { Vui::read(&mut r) } else { Vui::default() };
         // Where the syntax rules B-frames out (§7.4.2.1.1, annex A.2.1, and
         // §E.2.1 for the intra profiles), silence means none.
@@ -185,6 +197,7 @@ impl AvcSps {
             size,
             max_num_reorder_frames: if ordered { Some(0) } else { vui.max_num_reorder_frames },
             frame_rate: vui.frame_rate,
+            vui: VuiPlace { present: vui_present, restriction: vui.restriction },
         })
     }
 }
@@ -284,6 +297,7 @@ fn cropped(
 struct Vui {
     frame_rate: Option<FrameRate>,
     max_num_reorder_frames: Option<u32>,
+    restriction: Option<usize>,
 }
 
 impl Vui {
@@ -329,7 +343,10 @@ impl Vui {
             r.flag()?; // low_delay_hrd_flag
         }
         r.flag()?; // pic_struct_present_flag
-        if r.flag()? {
+        let restriction = r.position();
+        let restricted = r.flag()?;
+        self.restriction = Some(restriction);
+        if restricted {
             r.flag()?; // motion_vectors_over_pic_boundaries_flag
             for _ in 0..4 {
                 r.ue()?; // bytes and bits denominators, vector lengths

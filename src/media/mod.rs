@@ -15,7 +15,7 @@ mod track;
 
 pub use codec::{Aac, Codec, G711Law, Jpeg, PixelSize};
 pub use frame::{Draft, Frame, FrameKind};
-pub use h264::{Avc, AvcPps, AvcSps, PicOrder};
+pub use h264::{Avc, AvcPps, AvcSps, PicOrder, VuiPlace};
 pub use h265::{Hevc, HevcPps, HevcSps};
 pub use nal::{
     BadParameterSet, BitReader, FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE, NalUnits,

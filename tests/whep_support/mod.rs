@@ -14,8 +14,8 @@ use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, Source
 use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
 use porthole::http::SessionMetrics;
 use porthole::media::{
-    Avc, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, Track, TrackId, Tracks, WallTime,
-    length_prefixed,
+    Avc, AvcSps, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, Track, TrackId, Tracks,
+    WallTime, length_prefixed, unescape,
 };
 
 /// Pictures a second of every clip.
@@ -135,6 +135,25 @@ fn parse(stream: &[u8]) -> Clip {
     });
     pps.truncate(1);
     Clip { avc: Avc::new(sps.unwrap(), pps).unwrap(), pictures: pictures.collect() }
+}
+
+/// The parameter sets of a clip, without a VUI: silent about B-frames.
+pub(crate) fn silent(avc: &Avc) -> Avc {
+    let end = AvcSps::read(&avc.sps).unwrap().vui.present;
+    let mut rbsp = unescape(&avc.sps);
+    rbsp.truncate(end / 8 + 2);
+    let bit = |at: usize| 0x80u8 >> (at % 8);
+    // `vui_parameters_present_flag` 0, the stop bit, zeros.
+    rbsp[end / 8] &= !bit(end);
+    rbsp[(end + 1) / 8] |= bit(end + 1);
+    for at in end + 2..rbsp.len() * 8 {
+        rbsp[at / 8] &= !bit(at);
+    }
+    if rbsp.last() == Some(&0) {
+        rbsp.pop();
+    }
+    assert!(!rbsp.windows(3).any(|three| three[..2] == [0, 0] && three[2] < 4), "needs escaping");
+    Avc::new(rbsp.into(), avc.pps.clone()).unwrap()
 }
 
 /// Publishes a clip, and a tone as PCMA.

@@ -13,6 +13,7 @@ use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
 use super::packetizer::Packets;
+use super::reorder;
 use super::sessions::Shared;
 use super::socket::Outbox;
 use super::switchboard::SessionId;
@@ -121,6 +122,11 @@ impl Fanout {
         }
         let shown = [frame.tracks.video(), frame.tracks.audio()];
         if !shown.into_iter().flatten().any(|track| track.id == frame.track) {
+            return;
+        }
+        if reorder::is_surprise(frame) {
+            // They ask anew, and are told.
+            self.ids().into_iter().for_each(|id| self.remove(id, "bframes"));
             return;
         }
         let Some(packets) = Packets::of(frame).map(Arc::new) else { return };

@@ -17,6 +17,7 @@ mod fanout;
 mod metrics;
 mod offer;
 mod packetizer;
+mod reorder;
 mod routes;
 mod sessions;
 mod socket;

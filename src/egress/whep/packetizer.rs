@@ -3,6 +3,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::reorder;
 use crate::media::{Avc, ClockRate, Codec, Frame, FrameKind, MediaKind, NalUnits, WallTime};
 
 /// Most payload bytes in a packet. With RTP header, SRTP tag, UDP and IPv6 it
@@ -80,7 +81,9 @@ impl Packets {
 fn h264(avc: Option<&Avc>, data: &[u8]) -> Vec<Payload> {
     let mut out = Cutter::with_capacity(data.len() + data.len() / 256 + 512);
     if let Some(avc) = avc {
-        out.aggregate(std::iter::once(&avc.sps).chain(&avc.pps));
+        let rewritten = reorder::ordered(&avc.sps);
+        let sps = rewritten.as_ref().unwrap_or(&avc.sps);
+        out.aggregate(std::iter::once(sps).chain(&avc.pps));
     }
     for unit in NalUnits::new(data).filter(|unit| !unit.is_empty()) {
         out.unit(unit);

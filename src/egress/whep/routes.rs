@@ -17,7 +17,7 @@ use super::engine::Plan;
 use super::fanout::Command;
 use super::offer::{self, BadOffer, MAX_OFFER, Offer};
 use super::switchboard::{Session, SessionId};
-use super::{IceServer, Whep};
+use super::{IceServer, Whep, reorder};
 use crate::auth::{Access, Action, Principal};
 use crate::bus::{Join, Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
@@ -93,7 +93,7 @@ async fn create_session(
     // Held until the session's own task cares.
     let _interest = stream.watch();
     let tracks = tracks(&stream).await?;
-    let Choice { plan, codecs, notice } = choose(&offer, &tracks)?;
+    let Choice { plan, codecs, notice } = choose(&offer, &tracks, &stream)?;
     let host = host_address(headers);
     let begun = deps.whep.begin(&stream, principal, &offer, &plan, codecs, host).await?;
 
@@ -168,7 +168,7 @@ struct Choice {
 }
 
 /// Matches the stream and the offer.
-fn choose(offer: &Offer, tracks: &Tracks) -> Result<Choice, Fault> {
+fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fault> {
     let mut plan = Plan::default();
     let mut codecs = [None; 2];
     let (video, audio) = (tracks.video(), tracks.audio());
@@ -181,9 +181,14 @@ fn choose(offer: &Offer, tracks: &Tracks) -> Result<Choice, Fault> {
     let sound_only = !offer.wants(MediaKind::Video) && offer.wants(MediaKind::Audio);
     if let Some(track) = video.filter(|_| !(sound_only && audio.is_some())) {
         let Codec::H264(avc) = &track.codec else { return Err(unplayable(track.codec.name())) };
-        if let Some(reorder @ 1..) = avc.max_num_reorder_frames {
-            let detail = format!("pictures are reordered by up to {reorder}");
-            return Err(Fault::new(Code::Bframes, detail));
+        match avc.max_num_reorder_frames {
+            Some(0) => {}
+            Some(reorder) => {
+                let detail = format!("pictures are reordered by up to {reorder}");
+                return Err(Fault::new(Code::Bframes, detail));
+            }
+            None if reorder::seen_in(stream) => return Err(Code::Bframes.into()),
+            None => {}
         }
         let codec = offer.h264(avc).ok_or_else(|| unplayable("H.264"))?;
         plan.rtx = offer.rtx(codec).cloned();

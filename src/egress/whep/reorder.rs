@@ -1,0 +1,226 @@
+//! B-frames: WebRTC shows pictures in the order they come. A stream that needs
+//! another order cannot be shown; one that only does not say that it needs
+//! none is made to say so, or decoders hold pictures back to be on the safe
+//! side, for as many pictures as they could have to reorder.
+
+use bytes::Bytes;
+
+use crate::bus::{Join, Seen, Stream};
+use crate::media::{AvcSps, BitReader, Codec, Frame, NalUnits, PicOrder, Track, unescape};
+
+/// Whether the stream's newest group of pictures has B-frames.
+pub(super) fn seen_in(stream: &Stream) -> bool {
+    let mut reader = stream.subscribe("whep", Join::NewestKey);
+    std::iter::from_fn(|| reader.try_next()).any(|seen| match seen {
+        Seen::Frame(frame) => is_h264(&frame) && has_b_slices(&frame.data),
+        Seen::Skipped(_) => false,
+    })
+}
+
+/// Whether this frame is a surprise: a B-frame where the SPS was silent.
+pub(super) fn is_surprise(frame: &Frame) -> bool {
+    let silent = |track: &Track| match &track.codec {
+        Codec::H264(avc) => avc.max_num_reorder_frames.is_none(),
+        _ => false,
+    };
+    frame.track().is_some_and(silent) && has_b_slices(&frame.data)
+}
+
+fn is_h264(frame: &Frame) -> bool {
+    frame.track().is_some_and(|track| matches!(track.codec, Codec::H264(_)))
+}
+
+/// Whether a picture has a slice that may refer to later pictures.
+fn has_b_slices(data: &[u8]) -> bool {
+    NalUnits::new(data).any(is_b_slice)
+}
+
+fn is_b_slice(unit: &[u8]) -> bool {
+    // §7.3.3: first_mb_in_slice, then slice_type, of which 1 and 6 are B. Both
+    // take less than 12 bytes.
+    let slice = |header: &u8| matches!(header & 0x1f, 1 | 2);
+    if !unit.first().is_some_and(slice) {
+        return false;
+    }
+    let start = unescape(unit.get(..12).unwrap_or(unit));
+    let mut bits = BitReader::new(&start);
+    let kind = bits.bits(8).and_then(|_| bits.ue()).and_then(|_| bits.ue());
+    matches!(kind, Ok(1 | 6))
+}
+
+/// The SPS with `max_num_reorder_frames` 0 (H.264 §E.1.1), for a stream without
+/// B-frames. `None` where it says so already, or cannot be read that far.
+pub(super) fn ordered(sps: &[u8]) -> Option<Bytes> {
+    let info = AvcSps::read(sps).ok()?;
+    if info.pic_order == PicOrder::Decoding {
+        return None;
+    }
+    let rbsp = unescape(sps);
+    let mut bits = BitReader::new(&rbsp);
+    let mut out = BitWriter::default();
+    match info.vui.restriction {
+        Some(at) => {
+            out.copy(&mut bits, at)?;
+            // It names a number already: 0, or else the stream was refused.
+            if bits.flag().ok()? {
+                return None;
+            }
+        }
+        None => {
+            out.copy(&mut bits, info.vui.present)?;
+            // A VUI that breaks off cannot be completed.
+            if bits.flag().unwrap_or(false) {
+                return None;
+            }
+            out.bits(1, 1);
+            // None of aspect ratio, overscan, video signal type, chroma
+            // location, timing, the two HRDs and picture structure.
+            out.bits(0, 8);
+        }
+    }
+    out.bits(1, 1); // bitstream_restriction_flag
+    // What §E.2.1 has a decoder infer without it, but for the reordering.
+    out.bits(1, 1); // motion_vectors_over_pic_boundaries_flag
+    for value in [2, 1, 16, 16, 0, info.max_num_ref_frames] {
+        out.ue(value);
+    }
+    Some(escape(&out.finish()).into())
+}
+
+/// Writes an RBSP bit by bit (H.264 §7.2, §9.1).
+#[derive(Default)]
+struct BitWriter {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl BitWriter {
+    fn bits(&mut self, value: u32, count: u32) {
+        for at in (0..count).rev() {
+            if self.used.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= (value >> at & 1) as u8 * (0x80 >> (self.used % 8));
+            }
+            self.used += 1;
+        }
+    }
+
+    /// `ue(v)` of a small number.
+    fn ue(&mut self, value: u32) {
+        let code = value + 1;
+        let length = 32 - code.leading_zeros();
+        self.bits(0, length - 1);
+        self.bits(code, length);
+    }
+
+    fn copy(&mut self, from: &mut BitReader<'_>, count: usize) -> Option<()> {
+        for _ in 0..count {
+            self.bits(from.bits(1).ok()?, 1);
+        }
+        Some(())
+    }
+
+    /// With the stop bit of §7.3.2.11.
+    fn finish(mut self) -> Vec<u8> {
+        self.bits(1, 1);
+        self.bytes
+    }
+}
+
+/// Puts emulation prevention bytes in (§7.4.1.1).
+fn escape(rbsp: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rbsp.len() + 4);
+    let mut zeros = 0;
+    for &byte in rbsp {
+        if zeros >= 2 && byte <= 3 {
+            out.push(3);
+            zeros = 0;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::length_prefixed;
+
+    /// The SPS that x264 writes, and whether it used B-frames.
+    fn x264(profile: &[&str]) -> (Vec<u8>, bool) {
+        let out = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=25", "-t", "1"])
+            .args(["-c:v", "libx264", "-pix_fmt", "yuv420p"])
+            .args(profile)
+            .args(["-f", "h264", "-"])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let mut units: Vec<&[u8]> = Vec::new();
+        let starts: Vec<usize> =
+            (3..out.stdout.len()).filter(|&at| out.stdout[at - 3..at] == [0, 0, 1]).collect();
+        for (at, start) in starts.iter().enumerate() {
+            let end = starts.get(at + 1).map_or(out.stdout.len(), |next| next - 3);
+            let unit = &out.stdout[*start..end];
+            units.push(&unit[..=unit.iter().rposition(|byte| *byte != 0).unwrap()]);
+        }
+        let sps = units.iter().find(|unit| unit[0] & 0x1f == 7).unwrap().to_vec();
+        (sps, has_b_slices(&length_prefixed(units)))
+    }
+
+    /// The same without the VUI's end, or without a VUI.
+    fn silent(sps: &[u8], whole_vui: bool) -> Vec<u8> {
+        let vui = AvcSps::read(sps).unwrap().vui;
+        let rbsp = unescape(sps);
+        let mut out = BitWriter::default();
+        let end = if whole_vui { vui.present } else { vui.restriction.unwrap() };
+        out.copy(&mut BitReader::new(&rbsp), end).unwrap();
+        out.bits(0, 1);
+        escape(&out.finish())
+    }
+
+    #[test]
+    fn b_frames_are_found_and_their_absence_too() {
+        assert!(x264(&["-profile:v", "main", "-bf", "2"]).1);
+        assert!(!x264(&["-profile:v", "main", "-bf", "0"]).1);
+        assert!(!has_b_slices(&[0, 0, 0, 9, 0x41]));
+    }
+
+    #[test]
+    fn a_silent_sps_is_made_to_say_that_nothing_is_reordered() {
+        let (sps, _) = x264(&["-profile:v", "high", "-bf", "2"]);
+        for whole_vui in [true, false] {
+            let silent = silent(&sps, whole_vui);
+            let before = AvcSps::read(&silent).unwrap();
+            assert_eq!(before.max_num_reorder_frames, None);
+            let after = AvcSps::read(&ordered(&silent).unwrap()).unwrap();
+            assert_eq!(after.max_num_reorder_frames, Some(0));
+            // Nothing else changes.
+            let vui = before.vui;
+            assert_eq!(
+                AvcSps { max_num_reorder_frames: None, vui, ..after },
+                before,
+                "whole_vui {whole_vui}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_speaks_or_is_broken_stays_as_it_is() {
+        let (sps, _) = x264(&["-profile:v", "main", "-bf", "0"]);
+        assert_eq!(ordered(&sps), None);
+        for end in 0..sps.len() {
+            let _must_not_panic = ordered(&sps[..end]);
+        }
+    }
+
+    #[test]
+    fn escaping_is_what_unescaping_undoes() {
+        for rbsp in [&[7, 0, 0, 0, 0, 0, 1][..], &[7, 0, 0, 3, 0, 0, 2, 9], &[7, 0, 0]] {
+            assert_eq!(unescape(&escape(rbsp)), rbsp);
+        }
+    }
+}
