@@ -7,6 +7,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 demo=$here/../../static/demo
 cache=$here/../cache
 mkdir -p "$cache"
+# Tests start their cameras at once; one makes the clips, the others wait.
+exec 9> "$cache/lock"
+flock 9
 
 # name, ffmpeg's options for the video, and for the sound
 clip() {
