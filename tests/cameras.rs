@@ -1,5 +1,6 @@
 //! The camera side against real RTSP servers that we did not write
 //! (GStreamer's, started by `tests/cameras/cameras.py`).
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

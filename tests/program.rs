@@ -1,4 +1,5 @@
 //! The program as people run it: arguments, exit codes, ports, signals.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};

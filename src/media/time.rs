@@ -132,7 +132,7 @@ impl WallTime {
     pub fn from_ntp(ntp: u64) -> Self {
         let seconds = (ntp >> 32) as i64;
         let era = if seconds < 1 << 31 { 1 << 32 } else { 0 };
-        let nanos = ((ntp & 0xffff_ffff) * 1_000_000_000 >> 32) as i64;
+        let nanos = (((ntp & 0xffff_ffff) * 1_000_000_000) >> 32) as i64;
         Self((seconds + era - NTP_TO_UNIX) * 1_000_000_000 + nanos)
     }
 
