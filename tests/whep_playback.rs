@@ -221,3 +221,52 @@ async fn a_viewer_that_leaves_is_gone_at_once() {
     assert!(left.elapsed() < Duration::from_secs(2), "only ICE noticed");
     camera.abort();
 }
+
+#[tokio::test]
+async fn viewers_of_one_stream_get_the_same_pictures_from_one_reader() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, clip(), None).run(10);
+    let mut seen = Vec::new();
+    let mut players = Vec::new();
+    for _ in 0..4 {
+        let (mut player, offer) = Player::offering(&[Video]).await;
+        player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
+        players.push(player);
+    }
+    for player in &mut players {
+        let mut units = Depacketizer::default();
+        while units.units.len() < 30 {
+            units.push(&video(player).await);
+        }
+        let units: Vec<Vec<u8>> = units.units.into_iter().take(30).map(|(_, unit)| unit).collect();
+        seen.push(units);
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(gateway.readers(), 1);
+    camera.abort();
+}
+
+#[test]
+fn a_viewer_that_vanishes_is_given_up_within_seconds() {
+    let theirs = tokio::runtime::Runtime::new().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let gateway = Gateway::start().await;
+        let (_stream, publisher) = gateway.stream("yard");
+        let camera = Camera::new(publisher, clip(), None).run(10);
+        let url = format!("{}/yard/whep", gateway.url);
+        let playing = theirs.spawn(async move {
+            let (mut player, offer) = Player::offering(&[Video]).await;
+            player.play(&url, &offer).await;
+            video(&mut player).await;
+            player
+        });
+        let player = playing.await.unwrap();
+        // No goodbye: as when a laptop is shut.
+        std::mem::forget(player);
+        theirs.shutdown_background();
+        assert_eq!(gateway.whep.sessions(), 1);
+        eventually("the session is gone", || gateway.whep.sessions() == 0).await;
+        camera.abort();
+    });
+}

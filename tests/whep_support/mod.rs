@@ -25,6 +25,7 @@ pub(crate) struct Gateway {
     pub(crate) registry: Arc<Registry>,
     pub(crate) whep: Arc<Whep>,
     pub(crate) metrics: prometheus::Registry,
+    bus: BusMetrics,
     pub(crate) url: String,
 }
 
@@ -49,20 +50,22 @@ impl Gateway {
         // Under a prefix, as behind a proxy.
         let app = axum::Router::new().nest("/cams", whep::routes(deps));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { registry, whep, metrics, url: format!("http://{address}/cams") }
+        let bus = BusMetrics::register(&metrics).unwrap();
+        Self { registry, whep, metrics, bus, url: format!("http://{address}/cams") }
     }
 
     /// A stream that nothing is published to yet.
     pub(crate) fn stream(&self, name: &str) -> (Arc<Stream>, Publisher) {
         let status = SourceStatus::new(SourceState::Connecting, SystemTime::now(), "rtsp://camera");
-        let (stream, publisher) = Stream::new(
-            name.parse().unwrap(),
-            Limits::default(),
-            status,
-            BusMetrics::unregistered(),
-        );
+        let (stream, publisher) =
+            Stream::new(name.parse().unwrap(), Limits::default(), status, self.bus.clone());
         self.registry.insert(Arc::clone(&stream));
         (stream, publisher)
+    }
+
+    /// Readers of the bus there are now.
+    pub(crate) fn readers(&self) -> i64 {
+        self.metric(r#"porthole_bus_readers{output="whep"}"#).unwrap_or(0.0) as i64
     }
 
     pub(crate) fn metric(&self, line: &str) -> Option<f64> {
@@ -71,9 +74,9 @@ impl Gateway {
     }
 }
 
-/// Waits until `condition` holds; fails after ten seconds.
+/// Waits until `condition` holds; fails after twenty seconds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < deadline, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
