@@ -10,6 +10,7 @@ use super::Config;
 use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::reader::{Item, Reader, Section};
+use crate::egress::whep::IceServer;
 use crate::ingest::{Login, Source};
 use crate::media::StreamName;
 use crate::secret::Secret;
@@ -144,9 +145,36 @@ fn webrtc(mut section: Section<'_>, config: &mut Config) {
         config.webrtc.advertise.extend(item.text());
     }
     for item in section.take("ice_servers").map(Item::list).unwrap_or_default() {
-        item.fault("this version of porthole does not support ICE servers yet; remove it");
+        config.webrtc.ice_servers.extend(ice_server(item));
     }
     section.finish();
+}
+
+/// `stun:host`, or a mapping as browsers take it in `RTCIceServer`.
+fn ice_server(item: Item<'_>) -> Option<IceServer> {
+    let url = |item: Item<'_>| {
+        let text = item.text()?;
+        let known = ["stun:", "stuns:", "turn:", "turns:"].iter().any(|s| text.starts_with(s));
+        if !known {
+            item.fault(format!("`{text}` is not a stun: or turn: URL"));
+        }
+        known.then_some(text)
+    };
+    if !item.is_map() {
+        return Some(IceServer { urls: vec![url(item)?], ..IceServer::default() });
+    }
+    let mut section = item.section();
+    let urls = section.take("urls").map(Item::list).unwrap_or_default();
+    if urls.is_empty() {
+        section.fault("`urls` is missing");
+    }
+    let server = IceServer {
+        urls: urls.into_iter().filter_map(url).collect(),
+        username: section.take("username").and_then(|item| item.text()),
+        credential: section.take("credential").and_then(|item| item.text()),
+    };
+    section.finish();
+    Some(server)
 }
 
 fn hls(mut section: Section<'_>, config: &mut Config) {

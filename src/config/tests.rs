@@ -157,3 +157,15 @@ fn urls_on_the_command_line_become_numbered_cameras() {
     let layers = Layers { urls: vec!["rtsp://a/".into()], ..Layers::default() };
     assert_eq!(layers.load().unwrap().streams[0].0.as_str(), "camera-1");
 }
+
+#[test]
+fn ice_servers_are_read_in_both_forms() {
+    let yaml = "webrtc:\n  ice_servers:\n    - stun:a:3478\n    - urls: [turn:b, turns:b]\n      \
+                username: u\n      credential: c\n";
+    let config = written(yaml).loaded();
+    let [stun, turn] = &config.webrtc.ice_servers[..] else { panic!() };
+    assert_eq!((&stun.urls[..], &stun.username), (&["stun:a:3478".to_owned()][..], &None));
+    assert_eq!((turn.urls.len(), turn.credential.as_deref()), (2, Some("c")));
+    let faults = written("webrtc: { ice_servers: [\"http://a\"] }\n").faults();
+    assert!(faults[0].contains("is not a stun: or turn: URL"), "{faults:?}");
+}
