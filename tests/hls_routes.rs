@@ -4,23 +4,29 @@
 mod hls_support;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hls_support::{Audio, Clip, Spec, WALL_MS, run};
+use hls_support::{Audio, Clip, Spec, WALL_MS, draft, run};
 use m3u8_rs::{MediaPlaylist, Playlist};
 use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes};
+use porthole::fault::Code;
 use porthole::http::SessionMetrics;
+use porthole::media::{
+    Avc, ClockRate, Codec, Draft, FrameKind, Jpeg, PixelSize, Track, TrackId, Tracks,
+};
 use reqwest::{Client, Response, StatusCode};
 
 /// A gateway with one stream, `yard`.
 struct Gateway {
     base: String,
     http: Client,
+    stream: Arc<Stream>,
     publisher: Option<Publisher>,
     hls: Arc<Hls>,
+    metrics: prometheus::Registry,
 }
 
 impl Gateway {
@@ -34,7 +40,8 @@ impl Gateway {
         );
         let registry = Arc::new(Registry::new());
         registry.insert(Arc::clone(&stream));
-        let hls = Hls::new(Config::default(), Metrics::unregistered());
+        let metrics = prometheus::Registry::new();
+        let hls = Hls::new(Config::default(), Metrics::register(&metrics).unwrap());
         hls.attach(&stream);
         let deps = Deps {
             registry,
@@ -45,11 +52,11 @@ impl Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes(deps)).await });
-        Self { base, http: Client::new(), publisher: Some(publisher), hls }
+        Self { base, http: Client::new(), stream, publisher: Some(publisher), hls, metrics }
     }
 
-    async fn publish(&mut self, clip: &Clip) {
-        for frame in &clip.frames {
+    async fn publish_all(&mut self, frames: &[Draft]) {
+        for frame in frames {
             self.publisher.as_mut().unwrap().publish(frame.clone());
             // One thread: the reader runs before the next frame.
             tokio::task::yield_now().await;
@@ -64,7 +71,15 @@ impl Gateway {
     }
 
     async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}/yard/{path}", self.base)).send().await.unwrap()
+        self.http.get(self.url(path)).send().await.unwrap()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/yard/{path}", self.base)
+    }
+
+    fn metrics_text(&self) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&self.metrics.gather()).unwrap()
     }
 
     async fn bytes(&self, name: &str) -> Bytes {
@@ -95,6 +110,243 @@ fn attributes<'t>(text: &'t str, tag: &str, attribute: &str) -> Vec<&'t str> {
         .collect()
 }
 
+const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Seven seconds of a camera with a key frame every two, without ffmpeg:
+/// nobody decodes it.
+fn seven_seconds() -> Vec<Draft> {
+    let tracks = Arc::new(Tracks::new(vec![Track {
+        id: TrackId(0),
+        rate: ClockRate::VIDEO,
+        codec: Codec::H264(Avc {
+            sps: Bytes::from_static(&[0x67, 0x42, 0xc0, 0x0c, 0x8c]),
+            pps: vec![Bytes::from_static(&[0x68, 1])],
+            size: PixelSize { width: 640, height: 360 },
+            max_num_reorder_frames: Some(0),
+        }),
+    }]));
+    let kind = |n: i64| if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
+    let at = |n: i64| n * 3_600;
+    let data = Bytes::from_static(&[0; 64]);
+    (0..175).map(|n| draft(&tracks, 0, at(n), at(n), kind(n), data.clone())).collect()
+}
+
+/// First number of the stream, from the wall time of its first frame.
+const FIRST: u64 = WALL_MS as u64 / 1_000;
+
+/// A gateway that has published `frames` of [`seven_seconds`], and the rest.
+async fn gateway_after(frames: usize) -> (Gateway, Vec<Draft>) {
+    let mut gateway = Gateway::start().await;
+    let mut all = seven_seconds();
+    let rest = all.split_off(frames);
+    gateway.publish_all(&all).await;
+    (gateway, rest)
+}
+
+/// Lets a request that is under way reach the gateway and be held there.
+async fn held(gateway: &Gateway, count: i64) {
+    let metric = format!("porthole_hls_blocked_requests {count}");
+    let deadline = tokio::time::Instant::now() + MILLIS(5_000);
+    while !gateway.metrics_text().contains(&metric) {
+        assert!(tokio::time::Instant::now() < deadline, "{}", gateway.metrics_text());
+        tokio::time::sleep(MILLIS(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_blocking_reload_returns_with_the_part_it_asks_for() {
+    // 161 frames: the segment from 6 s on has no part yet.
+    let (mut gateway, rest) = gateway_after(161).await;
+    let open = FIRST + 3;
+    let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={open}&_HLS_part=0"));
+    let request = tokio::spawn(gateway.http.get(url).send());
+    held(&gateway, 1).await;
+    assert!(!request.is_finished());
+
+    gateway.publish_all(&rest[..3]).await;
+    let response = request.await.unwrap().unwrap();
+    assert_eq!(response.headers()["cache-control"], "max-age=18");
+    let text = response.text().await.unwrap();
+    assert!(text.contains(&format!("URI=\"s{open}.0.m4s\",INDEPENDENT=YES")), "{text}");
+    held(&gateway, 0).await;
+}
+
+#[tokio::test]
+async fn a_reload_without_a_part_waits_for_the_whole_segment() {
+    let (mut gateway, rest) = gateway_after(140).await;
+    let open = FIRST + 2;
+    let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={open}"));
+    let request = tokio::spawn(gateway.http.get(url).send());
+    held(&gateway, 1).await;
+    gateway.publish_all(&rest[..10]).await;
+    tokio::task::yield_now().await;
+    assert!(!request.is_finished(), "parts are not enough");
+    gateway.publish_all(&rest[10..12]).await;
+    let text = request.await.unwrap().unwrap().text().await.unwrap();
+    assert!(text.contains(&format!("\ns{open}.m4s\n")), "{text}");
+}
+
+#[tokio::test]
+async fn the_hinted_part_is_held_and_then_sent_whole_and_no_other() {
+    let (mut gateway, rest) = gateway_after(161).await;
+    let text = gateway.text("").await;
+    let hints = attributes(&text, "#EXT-X-PRELOAD-HINT:", "URI");
+    let open = FIRST + 3;
+    assert_eq!(hints, [format!("s{open}.0.m4s")]);
+    let request = tokio::spawn(gateway.http.get(gateway.url(&format!("hls/{}", hints[0]))).send());
+    held(&gateway, 1).await;
+    for unhinted in [format!("s{open}.1.m4s"), format!("s{open}.m4s"), format!("i{open}.mp4")] {
+        let response = gateway.get(&format!("hls/{unhinted}")).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{unhinted}");
+        assert_eq!(response.headers()["cache-control"], "max-age=3");
+    }
+    gateway.publish_all(&rest[..3]).await;
+    let response = request.await.unwrap().unwrap();
+    assert_eq!(response.headers()["content-type"], "video/mp4");
+    let length = response.content_length().unwrap();
+    let part = response.bytes().await.unwrap();
+    assert_eq!(part.len() as u64, length);
+    assert_eq!(part, gateway.bytes(hints[0]).await, "the same once it is listed");
+}
+
+#[tokio::test]
+async fn directives_that_make_no_sense_are_400_and_old_ones_are_not() {
+    let (gateway, _) = gateway_after(161).await;
+    let open = FIRST + 3;
+    for query in [
+        "_HLS_part=0".into(),
+        "_HLS_msn=x".into(),
+        format!("_HLS_msn={open}&_HLS_part=-1"),
+        format!("_HLS_msn={}", open + 2),
+        format!("_HLS_msn={open}&_HLS_part=6"),
+        format!("_HLS_msn={}", u64::MAX),
+    ] {
+        let response = gateway.get(&format!("hls/media.m3u8?{query}")).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{query}");
+        assert!(!response.text().await.unwrap().is_empty());
+    }
+    gateway.text("?_HLS_msn=7&_HLS_part=9").await;
+    gateway.text("?token=abc&_HLS_skip=YES").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_waits_in_vain_ends_with_503_after_three_targets() {
+    let (gateway, _) = gateway_after(161).await;
+    let began = tokio::time::Instant::now();
+    let response = gateway.get(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 3)).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!((9..10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(response.text().await.unwrap().contains("stream.starting"));
+}
+
+#[tokio::test]
+async fn a_held_request_goes_with_its_client() {
+    let (gateway, _) = gateway_after(161).await;
+    let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 3));
+    let request = tokio::spawn(gateway.http.get(url).send());
+    held(&gateway, 1).await;
+    request.abort();
+    held(&gateway, 0).await;
+}
+
+#[tokio::test]
+async fn an_ended_stream_ignores_directives_and_wakes_who_waits() {
+    let (mut gateway, _) = gateway_after(161).await;
+    let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 4));
+    let request = tokio::spawn(gateway.http.get(url).send());
+    held(&gateway, 1).await;
+    gateway.end().await;
+    let text = request.await.unwrap().unwrap().text().await.unwrap();
+    assert!(text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+    gateway.text("?_HLS_msn=99999999999999&_HLS_part=x").await;
+}
+
+#[tokio::test]
+async fn any_page_may_play_and_head_says_what_get_would() {
+    let (gateway, _) = gateway_after(161).await;
+    for path in ["index.m3u8", "hls/media.m3u8", &format!("hls/s{FIRST}.m4s")] {
+        let get = gateway.get(path).await;
+        let head = gateway.http.head(gateway.url(path)).send().await.unwrap();
+        assert_eq!(get.headers()["access-control-allow-origin"], "*", "{path}");
+        for name in ["content-length", "content-type", "cache-control"] {
+            assert_eq!(get.headers()[name], head.headers()[name], "{path}");
+        }
+        assert!(head.bytes().await.unwrap().is_empty());
+    }
+    let options = reqwest::Method::OPTIONS;
+    let url = gateway.url("index.m3u8");
+    let response = gateway.http.request(options, url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    let unknown = gateway.http.get(format!("{}/barn/index.m3u8", gateway.base)).send().await;
+    let unknown = unknown.unwrap();
+    assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
+    assert_eq!(unknown.headers()["access-control-allow-origin"], "*");
+    assert!(unknown.text().await.unwrap().contains("stream.unknown"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_nothing_yet_says_so_after_three_seconds() {
+    let gateway = Gateway::start().await;
+    let began = tokio::time::Instant::now();
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!((3..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(response.text().await.unwrap().contains("stream.starting"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_failure_is_told_at_once() {
+    let gateway = Gateway::start().await;
+    gateway.publisher.as_ref().unwrap().set_status(|status| {
+        status.state = SourceState::Down;
+        status.fault = Some(Code::SourceAuth.into());
+    });
+    let began = tokio::time::Instant::now();
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert!(began.elapsed() < MILLIS(1_000));
+    assert!(response.text().await.unwrap().contains("source.auth"));
+}
+
+#[tokio::test]
+async fn mjpeg_is_refused_by_name() {
+    let mut gateway = Gateway::start().await;
+    let size = PixelSize { width: 640, height: 360 };
+    let codec = Codec::Jpeg(Jpeg { size });
+    let track = Track { id: TrackId(0), rate: ClockRate::VIDEO, codec };
+    let tracks = Arc::new(Tracks::new(vec![track]));
+    gateway.publish_all(&[draft(&tracks, 0, 0, 0, FrameKind::Key, Bytes::new())]).await;
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+    let body = response.text().await.unwrap();
+    assert!(body.contains("codec.video_unplayable") && body.contains("MJPEG"), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_keeps_an_on_demand_camera_for_ten_seconds() {
+    let (gateway, _) = gateway_after(161).await;
+    let interest = gateway.stream.watch_interest();
+    assert_eq!(*interest.borrow(), 0);
+    gateway.text("").await;
+    assert_eq!(*interest.borrow(), 1);
+    tokio::time::sleep(MILLIS(6_000)).await;
+    gateway.text("").await;
+    tokio::time::sleep(MILLIS(9_000)).await;
+    assert_eq!(*interest.borrow(), 1, "each request counts anew, all players once");
+    tokio::time::sleep(MILLIS(2_000)).await;
+    assert_eq!(*interest.borrow(), 0);
+}
+
+#[tokio::test]
+async fn a_detached_stream_is_gone_with_its_bytes() {
+    let (gateway, _) = gateway_after(161).await;
+    assert!(gateway.hls.buffer_bytes() > 161 * 64);
+    gateway.hls.detach(gateway.stream.name());
+    assert_eq!(gateway.hls.buffer_bytes(), 0);
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
 const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 50 -sc_threshold 0";
 const B_FRAMES: &str =
     "-c:v libx264 -preset veryfast -profile:v high -bf 3 -b_strategy 0 -g 50 -sc_threshold 0";
@@ -105,7 +357,7 @@ const H265: &str = "-c:v libx265 -preset ultrafast -g 50 -tag:v hvc1 -x265-param
 async fn carries_every_frame(video: &str, audio: Audio, codecs: &str) {
     let clip = Clip::make(&Spec { video, audio, seconds: 9, fps: 25, size: "320x180" });
     let mut gateway = Gateway::start().await;
-    gateway.publish(&clip).await;
+    gateway.publish_all(&clip.frames).await;
     gateway.end().await;
 
     let index = gateway.get("index.m3u8").await.text().await.unwrap();

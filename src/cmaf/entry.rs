@@ -2,7 +2,7 @@
 
 use super::boxes::{container, full, put_set, put_u16, put_u32};
 use super::flac;
-use crate::media::{Aac, Avc, BitReader, Codec, Hevc, PixelSize, Track, unescape};
+use crate::media::{Aac, Avc, AvcSps, Codec, Hevc, PixelSize, Track};
 
 /// Writes the sample entry of `track`; nothing for a codec that fMP4 does not
 /// carry (see [`super::carries`]).
@@ -79,39 +79,16 @@ fn avc_config(out: &mut Vec<u8>, avc: &Avc) {
         // Required of High profiles; players that check it refuse the file
         // without.
         if !matches!(profile, 66 | 77 | 88) {
-            let Chroma { format, depth_luma, depth_chroma } = chroma(&avc.sps);
-            out.extend_from_slice(&[0xfc | format, 0xf8 | depth_luma, 0xf8 | depth_chroma, 0]);
+            // An SPS that cannot be read is taken for 8 bits 4:2:0, which is
+            // what cameras send.
+            let sps = AvcSps::read(&avc.sps).ok();
+            let [format, luma, chroma] = sps.map_or([1, 0, 0], |sps| {
+                let less_8 = |depth: u8| depth.saturating_sub(8) & 7;
+                [sps.chroma_format & 3, less_8(sps.bit_depth_luma), less_8(sps.bit_depth_chroma)]
+            });
+            out.extend_from_slice(&[0xfc | format, 0xf8 | luma, 0xf8 | chroma, 0]);
         }
     });
-}
-
-/// Colour sampling of an SPS, in `avcC`'s words; depths less 8.
-struct Chroma {
-    format: u8,
-    depth_luma: u8,
-    depth_chroma: u8,
-}
-
-/// Reads the SPS up to its bit depths (H.264 §7.3.2.1.1). An SPS that cannot
-/// be read is taken for 8 bits 4:2:0, which all cameras send.
-fn chroma(sps: &[u8]) -> Chroma {
-    // The fields lie in the first bytes, the scaling lists are behind them.
-    let rbsp = unescape(&sps[..sps.len().min(64)]);
-    let read = || {
-        let mut bits = BitReader::new(rbsp.get(4..).unwrap_or_default());
-        bits.ue()?; // seq_parameter_set_id
-        let format = bits.ue()?;
-        if format == 3 {
-            bits.bits(1)?; // separate_colour_plane_flag
-        }
-        Ok::<_, crate::media::BadParameterSet>((format, bits.ue()?, bits.ue()?))
-    };
-    match read() {
-        Ok((format @ 0..=3, luma @ 0..=6, chroma @ 0..=6)) => {
-            Chroma { format: format as u8, depth_luma: luma as u8, depth_chroma: chroma as u8 }
-        }
-        _ => Chroma { format: 1, depth_luma: 0, depth_chroma: 0 },
-    }
 }
 
 /// `hvcC` (ISO/IEC 14496-15 §8.3.3.1).

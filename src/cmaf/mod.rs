@@ -36,3 +36,6 @@ pub fn sample_data(track: &Track, position: u64, payload: &Bytes) -> Bytes {
         _ => payload.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,6 @@ impl Hls {
         self.channels.load().get(name).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests;

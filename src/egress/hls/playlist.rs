@@ -95,7 +95,7 @@ pub(super) fn multivariant(snapshot: &Snapshot) -> String {
 /// (§6.2.5.1): those that end before the skip boundary, seen from the end.
 pub(super) fn skippable(snapshot: &Snapshot) -> usize {
     let boundary = snapshot.targets.segment * SKIP_BOUNDARY;
-    let mut behind: Duration = snapshot.open.as_ref().map_or(Duration::ZERO, |s| s.duration);
+    let mut behind = open_length(snapshot);
     let listed = snapshot.listed();
     let recent = listed.iter().rev().take_while(|segment| {
         let keep = behind <= boundary;
@@ -103,6 +103,18 @@ pub(super) fn skippable(snapshot: &Snapshot) -> usize {
         keep
     });
     listed.len() - recent.count()
+}
+
+/// Length of the open segment as its parts are listed.
+fn open_length(snapshot: &Snapshot) -> Duration {
+    let parts = snapshot.open.iter().flat_map(|segment| &segment.parts);
+    parts.map(|part| listed_length(part, snapshot.targets.part)).sum()
+}
+
+/// One late frame can last longer than a part may. The media says so, the
+/// playlist keeps its promise.
+fn listed_length(part: &Part, most: Duration) -> Duration {
+    part.duration.min(most)
 }
 
 /// `CAN-SKIP-UNTIL` in target durations: the least allowed (§4.4.3.8).
@@ -143,8 +155,8 @@ fn write_media(out: &mut String, snapshot: &Snapshot, skipped: usize) -> fmt::Re
     }
 
     let open = snapshot.open.as_deref();
-    let end: Duration = listed.iter().map(|segment| segment.duration).sum::<Duration>()
-        + open.map_or(Duration::ZERO, |segment| segment.duration);
+    let end =
+        listed.iter().map(|segment| segment.duration).sum::<Duration>() + open_length(snapshot);
     let mut began = listed.iter().take(skipped).map(|segment| segment.duration).sum::<Duration>();
     // Even where it was left out with its segment, so that the delta can be
     // read by itself.
@@ -187,13 +199,11 @@ fn put_head(out: &mut String, segment: &Segment, before: Option<u64>) -> fmt::Re
 }
 
 fn put_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result {
-    for (Part { duration, independent, .. }, index) in segment.parts.iter().zip(0..) {
+    for (part, index) in segment.parts.iter().zip(0..) {
         let name = Name::Part(segment.head.number, index);
-        // One late frame can last longer than a part may. The media says so,
-        // the playlist keeps its promise.
-        let duration = Seconds(*duration.min(&most));
+        let duration = Seconds(listed_length(part, most));
         write!(out, "#EXT-X-PART:DURATION={duration},URI=\"{name}\"")?;
-        writeln!(out, "{}", if *independent { ",INDEPENDENT=YES" } else { "" })?;
+        writeln!(out, "{}", if part.independent { ",INDEPENDENT=YES" } else { "" })?;
     }
     Ok(())
 }

@@ -155,7 +155,9 @@ async fn object(
         },
         Name::Part(number, part) => {
             let hinted = number == snapshot.next && part == snapshot.open_parts();
-            let has = move |s: &Snapshot| s.part(number, part).is_some();
+            // It may end up in the next segment (`Cutter::push_lead`): a hint
+            // is no promise (§4.4.5.3).
+            let has = move |s: &Snapshot| s.next > number || s.part(number, part).is_some();
             let later = if hinted && !snapshot.ended {
                 hold(&deps, &channel, &snapshot, has).await?
             } else {
