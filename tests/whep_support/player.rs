@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use rtc::interceptor::{Attribute, Interceptor, Slot, StreamInfo, TaggedPacket};
 use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc::sansio::Protocol;
@@ -33,6 +34,7 @@ pub(crate) struct Player {
     pub(crate) connection: Box<dyn PeerConnection>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) http: reqwest::Client,
+    video: Option<Arc<dyn TrackRemote>>,
 }
 
 struct Handler(mpsc::UnboundedSender<Event>);
@@ -140,8 +142,12 @@ impl Player {
         }
         let offer = connection.create_offer(None).await.unwrap();
         connection.set_local_description(offer.clone()).await.unwrap();
-        let player =
-            Self { connection: Box::new(connection), events, http: reqwest::Client::new() };
+        let player = Self {
+            connection: Box::new(connection),
+            events,
+            http: reqwest::Client::new(),
+            video: None,
+        };
         (player, offer.sdp)
     }
 
@@ -159,6 +165,14 @@ impl Player {
     pub(crate) async fn post(&self, url: &str, offer: &str) -> reqwest::Response {
         let request = self.http.post(url).header(CONTENT_TYPE, "application/sdp");
         request.body(offer.to_owned()).send().await.unwrap()
+    }
+
+    /// Asks for a key frame of the video (PLI), once its track is known.
+    pub(crate) async fn want_key_frame(&mut self) {
+        let track = self.video.clone().expect("packets of it have come");
+        let media_ssrc = track.ssrcs().await[0];
+        let request = PictureLossIndication { sender_ssrc: 1, media_ssrc };
+        track.write_rtcp(vec![Box::new(request)]).await.unwrap();
     }
 
     /// Whether the gateway has said goodbye (DTLS `close_notify`).
@@ -182,7 +196,11 @@ impl Player {
         loop {
             let event = tokio::time::timeout_at(deadline.into(), self.events.recv()).await;
             let event = event.unwrap_or_else(|_| panic!("never came: {what}"));
-            if let Some(picked) = pick(event.expect("the handler lives")) {
+            let event = event.expect("the handler lives");
+            if let Event::Track("video", track) = &event {
+                self.video = Some(Arc::clone(track));
+            }
+            if let Some(picked) = pick(event) {
                 return picked;
             }
         }
