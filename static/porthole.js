@@ -110,7 +110,7 @@ class PortholeCamera extends HTMLElement {
       this.#fault = null;
       this.dataset.way = way.name;
       this.#notice.textContent =
-        notice === "codec.audio_dropped" ? "No sound over WebRTC: the browser lacks the codec" : "";
+        notice === "codec.audio_dropped" ? "No sound over WebRTC" : "";
       this.#show("live");
       signal.addEventListener("abort", () => ended.resolve(signal.reason), { once: true });
       const timer = setInterval(() => this.#tick(), 500);

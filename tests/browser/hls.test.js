@@ -1,0 +1,106 @@
+// Low-latency HLS in Chromium, by hls.js as the test client and by the page.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { latency, progress, watch } from "./counter.js";
+import { ARTEFACTS, openPage, startCameras, startChromium, startGateway } from "./house.js";
+
+const MOUNTS = ["h264-pcma", "h264-aac", "bframes", "h265-aac"];
+const PLAYER =
+  "<!doctype html><link rel=icon href='data:,'><video muted autoplay playsinline></video>";
+let cameras, gateway, browser, player;
+
+before(async () => {
+  cameras = await startCameras(MOUNTS);
+  const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
+  gateway = await startGateway(Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)])));
+  browser = await startChromium();
+  // The player's page is of another origin, as on somebody's own site.
+  player = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PLAYER));
+  await once(player.listen(0, "127.0.0.1"), "listening");
+  await Promise.all(MOUNTS.map(gateway.whenLive));
+});
+
+after(async () => {
+  await browser?.close();
+  player?.close();
+  await gateway?.stop();
+  await cameras?.stop();
+});
+
+/** Plays a stream by hls.js. */
+async function playing(stream) {
+  const page = await openPage(browser, `http://127.0.0.1:${player.address().port}/`);
+  await page.addScriptTag({ path: join(import.meta.dirname, "node_modules/hls.js/dist/hls.min.js") });
+  await page.evaluate((playlist) => {
+    window.faults = [];
+    // Without the second setting hls.js never catches up what it lost by
+    // starting: it would stay a part or two farther behind than it means to.
+    window.hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2 });
+    hls.on(Hls.Events.ERROR, (_, { details, fatal, reason }) => {
+      window.faults.push(`${details}${fatal ? " (fatal)" : ""} ${reason ?? ""}`);
+    });
+    hls.loadSource(playlist);
+    hls.attachMedia(document.querySelector("video"));
+  }, new URL(`${stream}/index.m3u8`, gateway.base).href);
+  await page
+    .waitForFunction(() => document.querySelector("video").currentTime > 0.5, null, { timeout: 20_000 })
+    .catch(async (error) => {
+      throw new Error(`${error.message}: ${await page.evaluate(() => window.faults.join("\n"))}`);
+    });
+  return page;
+}
+
+for (const mount of ["h264-pcma", "h264-aac", "bframes"]) {
+  test(`${mount}: pictures of the right size advance, at most 2.5 s behind the camera`, async () => {
+    const page = await playing(mount);
+    await page.waitForTimeout(6000); // hls.js first finds its distance to live.
+    const { pictures, width, height } = await watch(page, 4000);
+    const camera = cameras.mounts[mount];
+    assert.deepEqual([width, height], [camera.width, camera.height]);
+    const { steps, back } = progress(pictures, camera.frames);
+    assert.equal(back, 0, "pictures went back in time");
+    assert.ok(steps >= 60, `${steps} new pictures in 4 s of 25 a second`);
+    const delay = latency(pictures, camera, cameras.started[mount]);
+    console.log(`LL-HLS ${mount}, camera to screen: ${JSON.stringify(delay)} ms`);
+    assert.ok(delay.median <= 2500, JSON.stringify(delay));
+    const heard = await page.evaluate(
+      () => document.querySelector("video").webkitAudioDecodedByteCount,
+    );
+    assert.ok(heard > 0, "no sound was decoded");
+    assert.deepEqual(await page.evaluate(() => window.faults), []);
+    assert.deepEqual(page.complaints, []);
+    await page.screenshot({ path: `${ARTEFACTS}/hls-${mount}.png` });
+    await page.close();
+  });
+}
+
+test("the stream's page plays HLS by itself where it is told to", async () => {
+  const page = await openPage(browser, new URL("h264-aac/?mode=hls", gateway.base).href);
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  const { pictures, width } = await watch(page, 3000);
+  assert.equal(width, 640);
+  assert.ok(progress(pictures, 250).steps >= 40);
+  assert.equal(await page.textContent(".badge"), "Live · HLS");
+  assert.deepEqual(page.complaints, []);
+  await page.screenshot({ path: `${ARTEFACTS}/hls-page.png` });
+  await page.close();
+});
+
+for (const [mount, video, audio] of [
+  ["h265-aac", "hevc", "aac"],
+  ["h264-pcma", "h264", "flac"],
+]) {
+  test(`ffprobe finds ${video} and ${audio} in ${mount}`, async () => {
+    const playlist = new URL(`${mount}/index.m3u8`, gateway.base).href;
+    const arguments_ = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", playlist];
+    const { stdout, stderr } = await promisify(execFile)("ffprobe", arguments_, { timeout: 60_000 });
+    assert.equal(stderr, "");
+    assert.deepEqual([...new Set(stdout.trim().split(/\s+/))].sort(), [video, audio].sort());
+  });
+}

@@ -1,0 +1,130 @@
+// What the browser tests run on: test cameras, the gateway, Chromium. All on
+// loopback, on ports the system picks, and gone when the tests are.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const TESTS = join(import.meta.dirname, "..");
+const BINARY = process.env.PORTHOLE_BIN ?? join(TESTS, "../target/debug/porthole");
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const ARTEFACTS = join(TESTS, "artefacts");
+mkdirSync(ARTEFACTS, { recursive: true });
+
+const children = new Set();
+process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+
+/** Runs a program and hands its lines of JSON to `onLine`. */
+function run(program, args, env, onLine) {
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  children.add(child);
+  const log = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      log.push(line);
+      if (!line.startsWith("{")) return;
+      try {
+        onLine(JSON.parse(line));
+      } catch {
+        // A line that only looks like JSON.
+      }
+    });
+  }
+  const ended = new Promise((resolve) => {
+    child.on("error", (error) => (log.push(String(error)), resolve()));
+    child.on("exit", resolve);
+  });
+  return {
+    log,
+    ended,
+    async stop() {
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+      await ended;
+      clearTimeout(timer);
+      children.delete(child);
+    },
+  };
+}
+
+/** Waits until `check` gives something; says `what` was awaited if it never does. */
+export async function until(what, check, ms = 30_000) {
+  for (const end = Date.now() + ms; ; ) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`${what}: not within ${ms / 1000} s`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const failed = (program, what) => () => {
+  throw new Error(`${what} ended:\n${program.log.slice(-20).join("\n")}`);
+};
+
+/** GStreamer's cameras: `{ port, mounts, started: {mount: seconds}, stop }`. */
+export async function startCameras(mounts, options = []) {
+  const cameras = { started: {} };
+  const program = run(join(TESTS, "cameras/cameras.py"), [...options, ...mounts], {}, (line) => {
+    if (line.port) Object.assign(cameras, line);
+    if (line.started) cameras.started[line.mount] = line.started;
+  });
+  // Clips are made on the first run.
+  await Promise.race([
+    until("test cameras", () => cameras.port, 180_000),
+    program.ended.then(failed(program, "the cameras' server")),
+  ]);
+  return Object.assign(cameras, { stop: program.stop });
+}
+
+/** `porthole serve` with `streams` (name to what the file says of it). */
+export async function startGateway(streams) {
+  const home = mkdtempSync(join(tmpdir(), "porthole-"));
+  const file = join(home, "porthole.yaml");
+  // JSON is YAML.
+  const listen = "127.0.0.1:0";
+  const config = { listen, admin: { listen }, webrtc: { listen }, streams };
+  writeFileSync(file, JSON.stringify(config));
+  let base = "";
+  const program = run(BINARY, ["serve", "--config", file, "--log-format", "json"], {}, (line) => {
+    base = line.pages ?? base;
+  });
+  await Promise.race([
+    until("the gateway", () => base),
+    program.ended.then(failed(program, "the gateway")),
+  ]);
+  const list = async () => (await (await fetch(new URL("api/streams", base))).json()).streams;
+  return {
+    base,
+    log: program.log,
+    list,
+    whenLive: (name) =>
+      until(`${name} live`, async () =>
+        (await list()).some((stream) => stream.name === name && stream.state === "live"),
+      ).catch((error) => {
+        throw new Error(`${error.message}\n${program.log.slice(-20).join("\n")}`);
+      }),
+    async stop() {
+      await program.stop();
+      rmSync(home, { recursive: true });
+    },
+  };
+}
+
+export const startChromium = () =>
+  chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--mute-audio"] });
+
+/** A page that keeps what it complains about in `page.complaints`. */
+export async function openPage(browser, url, options = {}) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(`uncaught: ${error.message}`));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) page.complaints.push(message.text());
+  });
+  await options.before?.(page);
+  await page.goto(url);
+  return page;
+}

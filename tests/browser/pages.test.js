@@ -1,0 +1,97 @@
+// The pages: the wall, and what they say when something does not work.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ARTEFACTS, openPage, startCameras, startChromium, startGateway } from "./house.js";
+
+const PASSWORD = "canary-4711";
+let cameras, locked, gateway, browser;
+
+before(async () => {
+  cameras = await startCameras(["h264-pcma", "bframes", "mjpeg"]);
+  locked = await startCameras(["h264-aac"], ["--auth", "digest"]);
+  const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
+  gateway = await startGateway({
+    "front-door": url("h264-pcma"),
+    yard: url("bframes"),
+    attic: url("mjpeg"),
+    garage: `rtsp://viewer:window@127.0.0.1:${locked.port}/h264-aac`,
+    shed: `rtsp://viewer:${PASSWORD}@127.0.0.1:${locked.port}/h264-aac`,
+  });
+  browser = await startChromium();
+  await Promise.all(["front-door", "yard", "attic", "garage"].map(gateway.whenLive));
+});
+
+after(async () => {
+  await browser?.close();
+  await gateway?.stop();
+  await locked?.stop();
+  await cameras?.stop();
+});
+
+const camera = (label) => `porthole-camera[label="${label}"]`;
+// Refusals that the pages show in words; Chromium logs every such status.
+const unexpected = (complaints) => complaints.filter((text) => !/status of (404|406|502)/.test(text));
+
+test("the wall shows every stream, each the way this browser can play it", async () => {
+  const page = await openPage(browser, gateway.base, { colorScheme: "dark" });
+  await page.waitForSelector(`${camera("front-door")}[data-state=live]`, { timeout: 20_000 });
+  await page.waitForSelector(`${camera("yard")}[data-state=live]`, { timeout: 30_000 });
+  await page.waitForSelector(`${camera("garage")}[data-state=live]`, { timeout: 20_000 });
+  const names = await page.locator("article h2").allTextContents();
+  assert.deepEqual(names, ["attic", "front-door", "garage", "shed", "yard"]);
+  const way = (label) => page.getAttribute(camera(label), "data-way");
+  assert.equal(await way("front-door"), "WebRTC");
+  assert.equal(await way("yard"), "HLS", "B-frames are not for WebRTC");
+
+  const words = (label) => page.locator(`${camera(label)} .message`).innerText();
+  await page.waitForSelector(`${camera("shed")}[data-state=down]`, { timeout: 20_000 });
+  assert.match(await words("shed"), /refuses the user name or password/);
+  await page.waitForSelector(`${camera("attic")}[data-state=down]`, { timeout: 30_000 });
+  assert.match(await words("attic"), /cannot play the camera's video in this way[^]*MJPEG/);
+
+  assert.ok(!(await page.content()).includes(PASSWORD));
+  assert.deepEqual(unexpected(page.complaints), []);
+  await page.screenshot({ path: `${ARTEFACTS}/wall-dark.png` });
+  await page.close();
+});
+
+test("the wall fits a phone", async () => {
+  const viewport = { width: 390, height: 844 };
+  const page = await openPage(browser, gateway.base, { viewport, colorScheme: "light" });
+  await page.waitForSelector(`${camera("front-door")}[data-state=live]`, { timeout: 20_000 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= viewport.width, `${width} pixels wide`);
+  await page.screenshot({ path: `${ARTEFACTS}/wall-phone.png` });
+  await page.close();
+});
+
+test("where WebRTC is missing the page turns to HLS", async () => {
+  const page = await openPage(browser, new URL("front-door/", gateway.base).href, {
+    before: (page) => page.addInitScript(() => delete window.RTCPeerConnection),
+  });
+  await page.waitForSelector("porthole-camera[data-way=HLS][data-state=live]", { timeout: 20_000 });
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("a stream that is not there is named, with the way back", async () => {
+  const page = await openPage(browser, new URL("nowhere/", gateway.base).href);
+  await page.waitForSelector("porthole-camera[data-state=down]", { timeout: 20_000 });
+  assert.match(await page.locator(".message").innerText(), /There is no stream of that name/);
+  await page.getByRole("link", { name: "All streams" }).click();
+  await page.waitForSelector("article");
+  assert.deepEqual(unexpected(page.complaints), []);
+  await page.close();
+});
+
+test("a stream's page tells what is known of it", async () => {
+  const page = await openPage(browser, new URL("front-door/", gateway.base).href);
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  await page.waitForFunction(() => /live for/.test(document.querySelector("#facts").textContent));
+  const facts = await page.locator("#facts").innerText();
+  assert.match(facts, /H\.264 1280 × 720, PCMA/);
+  await page.screenshot({ path: `${ARTEFACTS}/stream.png` });
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});

@@ -1,0 +1,116 @@
+// WebRTC in Chromium, by the pages that people open.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { latency, progress, watch } from "./counter.js";
+import { ARTEFACTS, openPage, startCameras, startChromium, startGateway, until } from "./house.js";
+
+const MOUNTS = ["h264-pcma", "h264-aac", "long-gop"];
+let cameras, gateway, browser;
+
+before(async () => {
+  cameras = await startCameras(MOUNTS);
+  const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
+  gateway = await startGateway(Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)])));
+  browser = await startChromium();
+  await Promise.all(MOUNTS.map(gateway.whenLive));
+});
+
+after(async () => {
+  await browser?.close();
+  await gateway?.stop();
+  await cameras?.stop();
+});
+
+/** Keeps the page's connections, to ask for their statistics. */
+const keepPeers = (page) =>
+  page.addInitScript(() => {
+    window.peers = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(...args) {
+        super(...args);
+        window.peers.push(this);
+      }
+    };
+  });
+
+const inbound = (page, kind) =>
+  page.evaluate(async (kind) => {
+    const stats = await window.peers.at(-1).getStats();
+    return [...stats.values()].find((s) => s.type === "inbound-rtp" && s.kind === kind);
+  }, kind);
+
+async function playing(stream, query = "?mode=webrtc") {
+  const url = new URL(`${stream}/${query}`, gateway.base).href;
+  const page = await openPage(browser, url, { before: keepPeers });
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  return page;
+}
+
+test("pictures of the right size advance, at most 500 ms behind the camera, with sound", async () => {
+  const page = await playing("h264-pcma");
+  await page.waitForTimeout(2000); // The burst from the last key frame is over.
+  const { pictures, width, height } = await watch(page, 4000);
+  const camera = cameras.mounts["h264-pcma"];
+  assert.deepEqual([width, height], [camera.width, camera.height]);
+  const { steps, back } = progress(pictures, camera.frames);
+  assert.equal(back, 0, "pictures went back in time");
+  assert.ok(steps >= 70, `${steps} new pictures in 4 s of 25 a second`);
+  const delay = latency(pictures, camera, cameras.started["h264-pcma"]);
+  console.log(`WebRTC, camera to screen: ${JSON.stringify(delay)} ms`);
+  assert.ok(delay.median <= 500, JSON.stringify(delay));
+
+  await page.getByRole("button", { name: "Unmute" }).click();
+  await until("sound", async () => (await inbound(page, "audio")).totalAudioEnergy > 0, 5000);
+  await page.screenshot({ path: `${ARTEFACTS}/whep.png` });
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("with a key frame every 10 s the picture is there at once", async () => {
+  // Well after the last key frame, and well before the next.
+  const camera = cameras.mounts["long-gop"];
+  const loop = camera.frames / camera.fps;
+  const place = () => (Date.now() / 1000 - cameras.started["long-gop"]) % loop;
+  await until("the middle of a group of pictures", () => place() > 3 && place() < 5, 12_000);
+
+  const url = new URL("long-gop/?mode=webrtc", gateway.base).href;
+  const page = await openPage(browser, url, { before: keepPeers });
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 3000 });
+  const video = await inbound(page, "video");
+  assert.ok(video.framesDecoded > 0);
+  await page.waitForTimeout(1000);
+  const { pictures } = await watch(page, 1500);
+  const delay = latency(pictures, camera, cameras.started["long-gop"]);
+  assert.ok(delay.median <= 500, JSON.stringify(delay));
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("sound that WebRTC cannot carry is left out, and the page says so", async () => {
+  const page = await playing("h264-aac");
+  const { pictures, width } = await watch(page, 2000);
+  assert.equal(width, 640);
+  assert.ok(progress(pictures, 250).steps >= 30);
+  assert.match(await page.textContent(".notice"), /No sound over WebRTC/);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("the sound button works from the keyboard", async () => {
+  const page = await playing("h264-pcma");
+  await page.getByRole("button", { name: "Unmute" }).press("Enter");
+  assert.equal(await page.evaluate(() => document.querySelector("video").muted), false);
+  await page.getByRole("button", { name: "Mute", exact: true }).press("Enter");
+  assert.equal(await page.evaluate(() => document.querySelector("video").muted), true);
+  await page.close();
+});
+
+test("leaving the page ends the session on the gateway", async () => {
+  const page = await playing("h264-pcma");
+  const left = () => gateway.log.filter((line) => line.includes("viewer left")).length;
+  const before = left();
+  await page.goto("about:blank");
+  await until("the session's end", () => left() > before, 15_000);
+  await page.close();
+});
