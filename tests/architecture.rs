@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "config",
         &["auth", "egress::hls", "egress::rtsp", "egress::whep", "ingest", "media", "secret"],
     ),
-    ("cli", &["app", "auth", "bus", "config", "egress::rtsp", "media"]),
+    ("cli", &["app", "auth", "bus", "config", "egress::rtsp", "fault", "ingest", "media"]),
     (
         "app",
         &[

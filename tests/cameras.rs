@@ -292,3 +292,27 @@ async fn sound_and_picture_stay_together() {
         }
     }
 }
+
+#[test]
+fn the_doctor_says_what_a_camera_sends_and_where_it_plays() {
+    let cameras = Cameras::start(&["bframes"]);
+    let doctor = |url: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_porthole"));
+        let output = command.args(["doctor", "--json", url]).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        (output.status.code(), report)
+    };
+    let (code, report) = doctor(&cameras.url("bframes"));
+    assert_eq!((code, &report["fault"]), (Some(0), &Value::Null), "{report}");
+    let video = &report["tracks"][0];
+    assert_eq!((&video["codec"], &video["width"]), (&"H.264".into(), &640.into()));
+    assert_eq!((&video["b_frames"], &video["packets_lost"]), (&true.into(), &0.into()));
+    let near = |value: &Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 0.1;
+    assert!(near(&video["fps"], 25.0) && near(&video["keyframe_interval_seconds"], 2.0), "{video}");
+    assert!(report["clock_offset_seconds"].as_f64().unwrap().abs() < 2.0, "{report}");
+    assert_eq!(report["plays"]["WebRTC"]["Chrome"]["plays"], false);
+    assert_eq!(report["plays"]["HLS"]["iOS"]["plays"], true);
+
+    let (code, report) = doctor(&cameras.url("nothing"));
+    assert_eq!((code, &report["fault"]["code"]), (Some(69), &"source.not_found".into()));
+}

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 pub mod demo_camera;
+mod doctor;
 mod healthcheck;
 mod logging;
 mod serve;
@@ -37,6 +38,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Check(check::Check),
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -48,6 +50,7 @@ pub fn run() -> ExitCode {
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Check(check) => check.run(),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
     };

@@ -11,11 +11,13 @@
 mod backoff;
 pub mod depacketize;
 mod metrics;
+mod probe;
 mod rtsp;
 mod session;
 mod source;
 mod supervisor;
 
 pub use metrics::IngestMetrics;
+pub use probe::{Probe, Seen, probe};
 pub use source::{BadSource, Login, Source, Transport};
 pub use supervisor::supervise;

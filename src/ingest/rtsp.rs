@@ -54,7 +54,11 @@ pub(super) struct Camera {
 }
 
 /// A camera that is sending.
-pub(super) struct Feed(retina::client::Session<Playing>);
+pub(super) struct Feed {
+    session: retina::client::Session<Playing>,
+    /// What it was asked for in the end; never `Auto`.
+    pub(super) transport: Transport,
+}
 
 /// What comes from a camera.
 pub(super) enum Item {
@@ -171,7 +175,12 @@ impl Camera {
             // Cameras that omit rtptime, or send it for one track only, play too.
             .initial_timestamp(InitialTimestampPolicy::Permissive)
             .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
-        limited(REQUEST_LIMIT, "PLAY", self.session.play(options)).await.map(Feed)
+        let session = limited(REQUEST_LIMIT, "PLAY", self.session.play(options)).await?;
+        let transport = match self.transport {
+            Transport::Udp => Transport::Udp,
+            Transport::Auto | Transport::Tcp => Transport::Tcp,
+        };
+        Ok(Feed { session, transport })
     }
 }
 
@@ -179,7 +188,7 @@ impl Feed {
     /// What comes next; waits for ever if nothing does. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Item, Fault> {
         loop {
-            let item = match self.0.next().await {
+            let item = match self.session.next().await {
                 Some(Ok(item)) => item,
                 Some(Err(error)) => return Err(fault(&error)),
                 None => {

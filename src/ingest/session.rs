@@ -27,12 +27,12 @@ const KEYFRAME_LIMIT: Duration = Duration::from_secs(35);
 const PARAMETERS_LIMIT: Duration = Duration::from_secs(5);
 
 /// A track we asked the camera for.
-struct Selected {
+pub(super) struct Selected {
     /// Its section in the SDP.
-    section: usize,
-    kind: MediaKind,
-    rate: ClockRate,
-    depacketizer: Depacketizer,
+    pub(super) section: usize,
+    pub(super) kind: MediaKind,
+    pub(super) rate: ClockRate,
+    pub(super) depacketizer: Depacketizer,
     /// Parameters as of the newest unit.
     codec: Option<Codec>,
     last_packet: Instant,
@@ -89,7 +89,7 @@ pub(super) async fn run(
 }
 
 /// DESCRIBE, SETUP of what we can carry, PLAY.
-async fn connect(
+pub(super) async fn connect(
     source: &Source,
     group: Arc<SessionGroup>,
 ) -> Result<(Feed, Vec<Selected>, Vec<Note>), Fault> {

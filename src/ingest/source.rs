@@ -20,6 +20,17 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 impl FromStr for Transport {
     type Err = BadSource;
 

@@ -1,0 +1,124 @@
+//! Which output plays which camera in which browser.
+
+use crate::ingest::{Probe, Seen};
+use crate::media::{Codec, MediaKind};
+
+/// Browsers, in the order of the table's columns.
+pub(super) const BROWSERS: [&str; 4] = ["Chrome", "Firefox", "Safari", "iOS"];
+
+/// Outputs, in the order of the table's rows.
+pub(super) const OUTPUTS: [&str; 4] = ["WebRTC", "HLS", "MSE", "MJPEG"];
+
+/// Whether a camera plays somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) plays: bool,
+    /// What is missing, or what to know; may be empty.
+    pub(super) reason: String,
+}
+
+fn yes(reason: impl Into<String>) -> Verdict {
+    Verdict { plays: true, reason: reason.into() }
+}
+
+fn no(reason: impl Into<String>) -> Verdict {
+    Verdict { plays: false, reason: reason.into() }
+}
+
+/// The verdict on one output in one browser.
+pub(super) fn verdict(probe: &Probe, output: &str, browser: &str) -> Verdict {
+    let track = |kind| probe.tracks.iter().find(|track| track.kind == kind && track.frames > 0);
+    let (video, audio) = (track(MediaKind::Video), track(MediaKind::Audio));
+    if video.is_none() && audio.is_none() {
+        return no("nothing was received");
+    }
+    match output {
+        "WebRTC" => web_rtc(video, audio),
+        "HLS" => hls(video, browser),
+        _ => no("not in this version of porthole yet"),
+    }
+}
+
+fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>) -> Verdict {
+    match video.and_then(|video| video.codec.as_ref().map(|codec| (video, codec))) {
+        Some((video, Codec::H264(_))) if video.reordered => {
+            no("B-frames: switch them off in the camera, or set its profile to Baseline")
+        }
+        Some((_, Codec::H264(_))) => match audio.and_then(|audio| audio.codec.as_ref()) {
+            Some(Codec::Aac(_)) => yes("without sound: WebRTC carries no AAC; G.711 would play"),
+            _ => yes(""),
+        },
+        Some((_, other)) => {
+            no(format!("{}: set the camera to H.264, or use its sub-stream", other.name()))
+        }
+        None if video.is_some() => no("the camera sends no parameter sets"),
+        None => yes("sound only"),
+    }
+}
+
+fn hls(video: Option<&Seen>, browser: &str) -> Verdict {
+    match video.and_then(|video| video.codec.as_ref()) {
+        Some(Codec::Jpeg(_)) => no("MJPEG: set the camera to H.264"),
+        Some(Codec::H265(_)) => match browser {
+            "Safari" | "iOS" => yes(""),
+            "Chrome" => no("H.265 plays only where the computer's graphics chip decodes it"),
+            _ => no("H.265: set the camera to H.264"),
+        },
+        _ if browser == "Firefox" => no("Firefox plays HLS only with a script such as hls.js"),
+        _ => yes(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Jpeg, PixelSize};
+
+    fn seen(codec: Codec, reordered: bool) -> Seen {
+        Seen {
+            kind: codec.kind(),
+            codec: Some(codec),
+            frames: 10,
+            bytes: 1,
+            seconds: 1.0,
+            keyframe_interval: None,
+            reordered,
+            packets: 10,
+            lost: 0,
+            discarded: 0,
+            bad_times: 0,
+        }
+    }
+
+    fn probe(tracks: Vec<Seen>) -> Probe {
+        Probe {
+            login_schemes: Vec::new(),
+            server: None,
+            transport: None,
+            tracks,
+            notes: Vec::new(),
+            clock_offset: None,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn a_jpeg_camera_plays_nowhere_yet_and_the_reason_names_it() {
+        let size = PixelSize { width: 1, height: 1 };
+        let probe = probe(vec![seen(Codec::Jpeg(Jpeg { size }), false)]);
+        for output in OUTPUTS {
+            for browser in BROWSERS {
+                let verdict = verdict(&probe, output, browser);
+                assert!(!verdict.plays && !verdict.reason.is_empty(), "{output} in {browser}");
+            }
+        }
+    }
+
+    #[test]
+    fn sound_alone_plays() {
+        let probe = probe(vec![seen(Codec::Opus { channels: 2 }, false)]);
+        assert!(verdict(&probe, "WebRTC", "Chrome").plays);
+        assert!(verdict(&probe, "HLS", "Safari").plays);
+        assert!(!verdict(&probe, "HLS", "Firefox").plays);
+    }
+}
