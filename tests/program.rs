@@ -42,21 +42,24 @@ impl Gateway {
         gateway
     }
 
-    /// Waits for a log line.
+    /// Waits for a log line; one that was logged before counts too.
     fn logged(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| {
-                panic!("no such line in the log:\n{}", self.log.join("\n"));
-            });
-            self.log.push(line.clone());
-            if let Ok(value) = serde_json::from_str::<Value>(&line)
+        for next in 0.. {
+            if next == self.log.len() {
+                let left = until.saturating_duration_since(Instant::now());
+                let line = self.lines.recv_timeout(left);
+                let log = || self.log.join("\n");
+                self.log
+                    .push(line.unwrap_or_else(|_| panic!("no such line in the log:\n{}", log())));
+            }
+            if let Ok(value) = serde_json::from_str::<Value>(&self.log[next])
                 && wanted(&value)
             {
                 return value;
             }
         }
+        unreachable!("the loop only returns or panics")
     }
 
     /// Asks until the answer is as wanted.
