@@ -94,6 +94,7 @@ impl App {
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
         let access = Arc::new(config.access);
+        let origins: Arc<[http::Origin]> = config.cors.into();
         let whep_metrics = whep::Metrics::register(&families, &sessions)?;
         let webrtc = config.webrtc.listen;
         let bound = Whep::bind(config.webrtc, whep_metrics).await;
@@ -136,7 +137,8 @@ impl App {
             }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
             .merge(pages::routes(registry))
-            .fallback(async || Problem::from(Code::StreamUnknown).into_response());
+            .fallback(async || Problem::from(Code::StreamUnknown).into_response())
+            .layer(from_fn_with_state(origins, http::cross_origin));
         let admins = api::admin_routes(readiness, families);
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
             let router =

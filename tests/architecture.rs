@@ -25,7 +25,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pages", &["bus", "fault", "http"]),
     (
         "config",
-        &["auth", "egress::hls", "egress::rtsp", "egress::whep", "ingest", "media", "secret"],
+        &[
+            "auth",
+            "egress::hls",
+            "egress::rtsp",
+            "egress::whep",
+            "http",
+            "ingest",
+            "media",
+            "secret",
+        ],
     ),
     ("cli", &["app", "auth", "bus", "config", "egress::rtsp", "fault", "ingest", "media"]),
     (

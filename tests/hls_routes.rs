@@ -262,25 +262,19 @@ async fn an_ended_stream_ignores_directives_and_wakes_who_waits() {
 }
 
 #[tokio::test]
-async fn any_page_may_play_and_head_says_what_get_would() {
+async fn head_says_what_get_would_and_an_unknown_stream_is_named() {
     let (gateway, _) = gateway_after(161).await;
     for path in ["index.m3u8", "hls/media.m3u8", &format!("hls/s{FIRST}.m4s")] {
         let get = gateway.get(path).await;
         let head = gateway.http.head(gateway.url(path)).send().await.unwrap();
-        assert_eq!(get.headers()["access-control-allow-origin"], "*", "{path}");
         for name in ["content-length", "content-type", "cache-control"] {
             assert_eq!(get.headers()[name], head.headers()[name], "{path}");
         }
         assert!(head.bytes().await.unwrap().is_empty());
     }
-    let options = reqwest::Method::OPTIONS;
-    let url = gateway.url("index.m3u8");
-    let response = gateway.http.request(options, url).send().await.unwrap();
-    assert_eq!(response.status(), StatusCode::NO_CONTENT);
     let unknown = gateway.http.get(format!("{}/barn/index.m3u8", gateway.base)).send().await;
     let unknown = unknown.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
-    assert_eq!(unknown.headers()["access-control-allow-origin"], "*");
     assert!(unknown.text().await.unwrap().contains("stream.unknown"));
 }
 

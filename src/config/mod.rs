@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 
 use crate::auth::Access;
 use crate::egress::{hls, rtsp, whep};
+use crate::http::Origin;
 use crate::ingest::Source;
 use crate::media::StreamName;
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub rtsp: rtsp::Config,
     /// Who may see what.
     pub access: Access,
+    /// Origins whose pages may read what we answer.
+    pub cors: Vec<Origin>,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             hls: hls::Config::default(),
             rtsp: rtsp::Config::default(),
             access: Access::Open,
+            cors: Vec::new(),
         }
     }
 }

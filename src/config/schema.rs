@@ -11,6 +11,7 @@ use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::reader::{Item, Reader, Section};
 use crate::egress::whep::IceServer;
+use crate::http;
 use crate::ingest::{Login, Source};
 use crate::media::StreamName;
 use crate::secret::Secret;
@@ -51,6 +52,9 @@ pub(super) fn config(
                 config.rtsp.listen = socket_address(&item);
             }
             rtsp.finish();
+        }
+        for item in section.take("cors").map(Item::list).unwrap_or_default() {
+            config.cors.extend(item.checked::<http::Origin>());
         }
         access(&mut section, listen);
         section.not_yet("embed");

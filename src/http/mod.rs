@@ -1,9 +1,10 @@
 //! HTTP: listeners with limits, and how a fault looks on the wire.
 //!
-//! Here: accepting connections, time limits, counting requests and viewers,
-//! problem documents. Not here: any route (each output, `api` and `pages` bring their
+//! Here: accepting connections, time limits, whose pages may read, counting
+//! requests and viewers, problem documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
+mod cors;
 mod metrics;
 mod problem;
 mod serve;
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use cors::{BadOrigin, Origin, cross_origin};
 pub use metrics::{HttpMetrics, count_requests};
 pub use problem::Problem;
 pub use serve::{Listener, serve};

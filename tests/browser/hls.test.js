@@ -18,11 +18,12 @@ let cameras, gateway, browser, player;
 before(async () => {
   cameras = await startCameras(MOUNTS);
   const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
-  gateway = await startGateway(Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)])));
-  browser = await startChromium();
   // The player's page is of another origin, as on somebody's own site.
   player = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PLAYER));
   await once(player.listen(0, "127.0.0.1"), "listening");
+  const streams = Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)]));
+  gateway = await startGateway(streams, { cors: [`http://127.0.0.1:${player.address().port}`] });
+  browser = await startChromium();
   await Promise.all(MOUNTS.map(gateway.whenLive));
 });
 

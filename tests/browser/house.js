@@ -80,16 +80,18 @@ export async function startCameras(mounts, options = []) {
 }
 
 /** `porthole serve` with `streams` (name to what the file says of it). */
-export async function startGateway(streams) {
+export async function startGateway(streams, more = {}) {
   const home = mkdtempSync(join(tmpdir(), "porthole-"));
   const file = join(home, "porthole.yaml");
   // JSON is YAML.
   const listen = "127.0.0.1:0";
-  const config = { listen, admin: { listen }, webrtc: { listen }, streams };
+  const config = { listen, admin: { listen }, webrtc: { listen }, streams, ...more };
   writeFileSync(file, JSON.stringify(config));
   let base = "";
+  let admin = "";
   const program = run(BINARY, ["serve", "--config", file, "--log-format", "json"], {}, (line) => {
     base = line.pages ?? base;
+    admin = line.pages ? `http://${line.admin}` : admin;
   });
   await Promise.race([
     until("the gateway", () => base),
@@ -100,6 +102,11 @@ export async function startGateway(streams) {
     base,
     log: program.log,
     list,
+    /** The value of a metric, by its line up to the space; 0 if it is not there. */
+    metric: async (name) => {
+      const text = await (await fetch(`${admin}/metrics`)).text();
+      return Number(text.split("\n").find((line) => line.startsWith(`${name} `))?.split(" ")[1] ?? 0);
+    },
     whenLive: (name) =>
       until(`${name} live`, async () =>
         (await list()).some((stream) => stream.name === name && stream.state === "live"),

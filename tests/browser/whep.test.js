@@ -107,10 +107,11 @@ test("the sound button works from the keyboard", async () => {
 });
 
 test("leaving the page ends the session on the gateway", async () => {
+  const sessions = () => gateway.metric('porthole_sessions{output="whep",state="connected"}');
+  await until("the other tests' viewers gone", async () => (await sessions()) === 0, 20_000);
   const page = await playing("h264-pcma");
-  const left = () => gateway.log.filter((line) => line.includes("viewer left")).length;
-  const before = left();
+  await until("the session", async () => (await sessions()) === 1, 5000);
   await page.goto("about:blank");
-  await until("the session's end", () => left() > before, 15_000);
+  await until("the session's end", async () => (await sessions()) === 0, 15_000);
   await page.close();
 });

@@ -6,8 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State as Shared};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -44,28 +43,9 @@ const HOLD: u32 = 3;
 /// `/{stream}/index.m3u8` and what it links to, below `/{stream}/hls/`.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
-        .route("/{stream}/index.m3u8", get(multivariant).options(preflight))
-        .route("/{stream}/hls/{name}", get(object).options(preflight))
+        .route("/{stream}/index.m3u8", get(multivariant))
+        .route("/{stream}/hls/{name}", get(object))
         .with_state(deps)
-        .layer(map_response(cors))
-}
-
-async fn preflight() -> StatusCode {
-    StatusCode::NO_CONTENT
-}
-
-/// Players live on other people's pages.
-async fn cors(mut response: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 4] = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Range"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Age, Content-Length, Content-Range, Date"),
-    ];
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
 }
 
 /// The channel of a stream that may be seen.

@@ -51,13 +51,12 @@ pub struct Deps {
 /// anonymous.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
-        .route("/{stream}/whep", post(create).options(preflight))
+        .route("/{stream}/whep", post(create).options(options))
         .route(
             "/{stream}/whep/{session}",
-            axum::routing::delete(end).patch(trickle).options(preflight),
+            axum::routing::delete(end).patch(trickle).options(options),
         )
         .layer(DefaultBodyLimit::max(MAX_OFFER))
-        .layer(axum::middleware::map_response(allow_cross_origin))
         .with_state(deps)
 }
 
@@ -311,24 +310,9 @@ fn other_problem(status: StatusCode, detail: &str) -> Response {
     (status, kind, body.to_string()).into_response()
 }
 
-/// OPTIONS: what may be posted, and the CORS preflight.
-async fn preflight() -> Response {
-    let headers = [
-        (header::ALLOW, "OPTIONS, POST, PATCH, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "OPTIONS, POST, PATCH, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
-        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
-    ];
+/// OPTIONS: what may be posted.
+async fn options() -> Response {
+    let headers = [(header::ALLOW, "OPTIONS, POST, PATCH, DELETE")];
     (StatusCode::NO_CONTENT, headers, [(HeaderName::from_static("accept-post"), SDP)])
         .into_response()
-}
-
-/// WHEP players run on other people's pages. No credentials are allowed with
-/// `*`, so a page can use only what the viewer could reach without a session.
-async fn allow_cross_origin(mut response: Response) -> Response {
-    const EXPOSED: &str = "Accept-Patch, ETag, Link, Location, Porthole-Notice";
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-    response
 }

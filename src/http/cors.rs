@@ -1,0 +1,146 @@
+//! Whose pages may read what we answer (the Fetch standard's CORS protocol).
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// An origin that may read our answers, or `*` for all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+/// The text is no origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an origin is `https://host`, `http://host:port` or `*`, without a path")]
+pub struct BadOrigin;
+
+impl FromStr for Origin {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let ok = host.is_some_and(|host| {
+            let known = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+            !host.is_empty() && host.bytes().all(known)
+        });
+        if !ok && text != "*" {
+            return Err(BadOrigin);
+        }
+        // Browsers send origins in lower case.
+        HeaderValue::from_str(&text.to_ascii_lowercase()).map(Self).map_err(|_| BadOrigin)
+    }
+}
+
+/// What a page may send, and read of an answer: WHEP's headers and HLS's.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST, PATCH, DELETE";
+const SENT: &str = "Authorization, Content-Type, If-Match, Range";
+const READ: &str = "Accept-Patch, Age, Content-Length, Content-Range, Date, ETag, Link, Location, \
+     Porthole-Notice";
+
+/// Middleware: lets pages of the given origins read answers, and no others.
+///
+/// A gateway on this machine can be asked by any page that its user opens, and
+/// a camera is not for every page; so the list is empty unless configured.
+/// Credentials are never allowed.
+pub async fn cross_origin(
+    State(allowed): State<Arc<[Origin]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = request.headers().get(header::ORIGIN).cloned();
+    let may = |origin: &HeaderValue| allowed.iter().any(|one| one.0 == "*" || one.0 == *origin);
+    let origin = named.filter(may);
+    let asks_first = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match &origin {
+        Some(_) if asks_first => preflight(),
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
+    }
+    if !allowed.is_empty() {
+        // A cache must not hand one origin's answer to another.
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+fn preflight() -> Response {
+    let mut headers = HeaderMap::new();
+    let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    set(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+    set(header::ACCESS_CONTROL_MAX_AGE, "86400");
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::post;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(allowed: &[&str], method: &str, origin: &str) -> (StatusCode, HeaderMap) {
+        let allowed: Arc<[Origin]> = allowed.iter().map(|text| text.parse().unwrap()).collect();
+        let router = Router::new()
+            .route("/", post(|| async { "picture" }))
+            .layer(from_fn_with_state(allowed, cross_origin));
+        let request = Request::builder()
+            .method(method)
+            .uri("/")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .body(Body::empty())
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        (response.status(), response.headers().clone())
+    }
+
+    #[tokio::test]
+    async fn by_default_no_page_of_another_origin_may_ask_or_read() {
+        for method in ["OPTIONS", "POST"] {
+            let (_, headers) = ask(&[], method, "https://evil.example").await;
+            assert!(!headers.contains_key("access-control-allow-origin"), "{method}");
+            let allowed = ["https://good.example"];
+            let (_, headers) = ask(&allowed, method, "https://good.example.evil.example").await;
+            assert!(!headers.contains_key("access-control-allow-origin"), "{method}");
+            assert_eq!(headers["vary"], "Origin");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_listed_origin_may_ask_and_read() {
+        for allowed in ["https://good.example", "*"] {
+            let (status, headers) = ask(&[allowed], "OPTIONS", "https://good.example").await;
+            assert_eq!(status, StatusCode::NO_CONTENT);
+            assert!(headers["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
+            let (status, headers) = ask(&[allowed], "POST", "https://good.example").await;
+            assert_eq!(status, StatusCode::OK);
+            assert_eq!(headers["access-control-allow-origin"], "https://good.example");
+            assert!(
+                headers["access-control-expose-headers"].to_str().unwrap().contains("Location")
+            );
+            assert!(!headers.contains_key("access-control-allow-credentials"));
+        }
+    }
+
+    #[test]
+    fn only_origins_are_origins() {
+        for bad in ["", "example.org", "https://", "https://a/b", "null", "https://a\r\nx: y"] {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
+        }
+        for good in ["*", "https://Example.org", "http://127.0.0.1:8080", "http://[::1]:80"] {
+            assert!(good.parse::<Origin>().is_ok(), "{good}");
+        }
+    }
+}
