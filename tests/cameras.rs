@@ -2,122 +2,18 @@
 //! (GStreamer's, started by `tests/cameras/cameras.py`).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
+mod camera_support;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use porthole::bus::{
-    BusMetrics, Join, Limits, Seen, SourceState, SourceStatus, Stream, Subscription,
-};
+use camera_support::{Cameras, PATIENCE, pull, source};
+use porthole::bus::SourceState;
 use porthole::fault::Code;
-use porthole::ingest::{IngestMetrics, Source, Transport, supervise};
+use porthole::ingest::Transport;
 use porthole::media::{Frame, FrameKind, MediaKind};
-use serde_json::Value;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
-/// Longest wait for anything; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A running camera server.
-struct Cameras {
-    child: Child,
-    port: u16,
-}
-
-impl Cameras {
-    /// With arguments of `cameras.py`.
-    fn start(arguments: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cameras/cameras.py");
-        let mut child = Command::new("/usr/bin/python3")
-            .arg(script)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the system's Python runs");
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the cameras start");
-        // Kept open: a full pipe would stop the cameras.
-        std::thread::spawn(move || stdout.lines().for_each(drop));
-        Self { child, port: told["port"].as_u64().unwrap() as u16 }
-    }
-
-    fn url(&self, mount: &str) -> String {
-        format!("rtsp://127.0.0.1:{}/{mount}", self.port)
-    }
-}
-
-impl Drop for Cameras {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A supervised camera and a reader of its stream.
-struct Pulled {
-    stream: Arc<Stream>,
-    reader: Subscription,
-    registry: prometheus::Registry,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-fn pull(source: Source) -> Pulled {
-    let registry = prometheus::Registry::new();
-    let metrics = IngestMetrics::register(&registry).unwrap();
-    let status = SourceStatus::new(SourceState::Connecting, SystemTime::now(), source.to_string());
-    let name = "camera".parse().unwrap();
-    let (stream, publisher) =
-        Stream::new(name, Limits::default(), status, BusMetrics::unregistered());
-    let stop = CancellationToken::new();
-    let reader = stream.subscribe("test", Join::NewestKey);
-    let task = supervise(source, publisher, &metrics, stop.clone());
-    Pulled { stream, reader, registry, stop, task }
-}
-
-fn source(url: &str) -> Source {
-    url.parse().unwrap()
-}
-
-impl Pulled {
-    async fn frame(&mut self) -> Arc<Frame> {
-        match timeout(PATIENCE, self.reader.next()).await {
-            Ok(Some(Seen::Frame(frame))) => frame,
-            Ok(other) => panic!("no frame but {other:?}"),
-            Err(_) => panic!("no frame: {:?}", self.stream.status()),
-        }
-    }
-
-    async fn frames(&mut self, count: usize) -> Vec<Arc<Frame>> {
-        let mut frames = Vec::new();
-        while frames.len() < count {
-            frames.push(self.frame().await);
-        }
-        frames
-    }
-
-    async fn status(&self, wanted: impl Fn(&SourceStatus) -> bool) -> SourceStatus {
-        let mut status = self.stream.watch_status();
-        let found = timeout(PATIENCE, status.wait_for(|status| wanted(status))).await;
-        match found {
-            Ok(found) => found.unwrap().clone(),
-            Err(_) => panic!("still {:?}", self.stream.status()),
-        }
-    }
-
-    fn metric(&self, line: &str) -> Option<f64> {
-        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
-        let text = text.unwrap();
-        let found = text.lines().find_map(|found| found.strip_prefix(line));
-        found.map(|value| value.trim().parse().unwrap())
-    }
-}
 
 /// What every healthy camera gives: a key frame first, rising times, 25
 /// pictures a second, nothing discarded.

@@ -1,0 +1,13 @@
+//! What breaks cameras, and what must hold all the same.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test that takes part of it compiles all of it"
+)]
+
+mod line;
+mod relay;
+
+pub use line::{MOUNT, Neighbour, follow, seen_again};
+pub use relay::{Fault, Relay};
