@@ -20,6 +20,11 @@ const MAX_AHEAD: i64 = 3_000_000_000;
 /// …and this far behind: a TCP stall delivers late what was captured in time.
 const MAX_BEHIND: i64 = 10_000_000_000;
 
+/// A camera's clock may be wrong by one part in this many: 1,000 ppm, ten
+/// times what a bad quartz does. Slower than that, it is followed; it would
+/// otherwise look like a jump after some hours.
+const DRIFT: i64 = 1_000;
+
 /// Frames in a row with an impossible time after which it is the new time.
 const LASTING: u32 = 5;
 
@@ -68,6 +73,8 @@ struct TrackLine {
     anchor: Option<(i64, i64)>,
     /// RTP time, line ticks and arrival of the newest frame.
     last: Option<(i64, i64, Instant)>,
+    /// How far its time runs ahead of arrival, nanoseconds, as followed so far.
+    lead: i64,
     /// Impossible times in a row.
     suspicious: u32,
     discontinuity: bool,
@@ -108,6 +115,7 @@ impl Timeline {
             rate,
             anchor: None,
             last: None,
+            lead: 0,
             suspicious: 0,
             discontinuity,
             report_offset: None,
@@ -144,7 +152,8 @@ impl Timeline {
         let mut ticks = expected;
         if let Some((last_rtp, last_ticks, last_at)) = line.last {
             let ahead = line.nanos(expected).saturating_sub(now);
-            let impossible = rtp < last_rtp || !(-MAX_BEHIND..=MAX_AHEAD).contains(&ahead);
+            let off = ahead.saturating_sub(line.lead);
+            let impossible = rtp < last_rtp || !(-MAX_BEHIND..=MAX_AHEAD).contains(&off);
             if impossible {
                 line.suspicious += 1;
                 repaired = true;
@@ -153,6 +162,7 @@ impl Timeline {
                 if line.suspicious >= LASTING {
                     // It stays: this is the camera's time from now on.
                     ticks = ticks.max(line.ticks(now));
+                    line.lead = line.nanos(ticks).saturating_sub(now);
                     line.anchor = Some((rtp, ticks));
                     line.suspicious = 0;
                     line.discontinuity = true;
@@ -161,6 +171,8 @@ impl Timeline {
                 }
             } else {
                 line.suspicious = 0;
+                let passed = nanos(at.saturating_duration_since(last_at));
+                line.lead += off.clamp(-passed / DRIFT, passed / DRIFT);
                 if ticks <= last_ticks {
                     if line.kind == MediaKind::Audio && rtp > last_rtp {
                         // Sound was moved back to its picture: what overlaps goes.

@@ -99,6 +99,22 @@ fn a_new_session_continues_behind_the_old_one_and_says_so() {
 }
 
 #[test]
+fn a_clock_that_drifts_for_a_day_is_no_jump() {
+    for ppm in [-200, 200] {
+        let mut run = Run::new();
+        // A burst of two seconds at the start, as cameras send their buffer.
+        let burst = 50 * FRAME;
+        run.picture(0);
+        let second = ClockRate::VIDEO.hz() as i64;
+        for step in 1..24 * 3_600 {
+            run.at += Duration::from_millis(960);
+            let stamp = run.picture(burst + step * (second + second * ppm / 1_000_000));
+            assert!(!stamp.repaired && !stamp.discontinuity, "{ppm} ppm, second {step}");
+        }
+    }
+}
+
+#[test]
 fn two_pictures_under_one_time_get_two_times() {
     let mut run = Run::new();
     assert_eq!([run.ticks(0), run.ticks(0), run.ticks(FRAME)], [0, 1, FRAME]);

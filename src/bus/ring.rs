@@ -135,6 +135,17 @@ impl Writer {
         frame
     }
 
+    /// Lets go of every frame; numbering goes on.
+    pub(super) fn forget(&mut self, ring: &Ring) {
+        self.newest_entry = 0;
+        ring.newest_entry.store(0, Ordering::Release);
+        for (sequence, ..) in self.held.drain(..) {
+            ring.slot(sequence).store(None);
+        }
+        self.bytes = 0;
+        ring.bytes.store(0, Ordering::Relaxed);
+    }
+
     fn evict(&mut self, ring: &Ring, now: i64) {
         while let Some(&(sequence, size, dts)) = self.held.front() {
             let over = self.bytes > self.limits.bytes || self.held.len() > SLOTS;

@@ -130,6 +130,13 @@ impl Publisher {
         frame
     }
 
+    /// Lets go of all frames and tracks: what a camera showed before it was
+    /// left must not greet a viewer an hour later as live.
+    pub fn forget(&mut self) {
+        self.stream.tracks.store(None);
+        self.writer.forget(&self.stream.ring);
+    }
+
     /// Changes what outputs show of the source.
     pub fn set_status(&self, change: impl FnOnce(&mut SourceStatus)) {
         self.stream.status.send_modify(change);

@@ -189,6 +189,22 @@ fn what_readers_missed_is_counted_by_output() {
     assert!(text.contains("porthole_bus_readers{output=\"hls\"} 0"), "{text}");
 }
 
+#[test]
+fn what_was_forgotten_is_shown_to_nobody_and_numbering_goes_on() {
+    let mut camera = Camera::new(Limits::default());
+    let mut old = camera.stream.subscribe("test", Join::NewestKey);
+    camera.publish_gop_of(3);
+    camera.publisher.forget();
+    let mut new = camera.stream.subscribe("test", Join::NewestKey);
+    assert_eq!((drain(&mut old), drain(&mut new)), (vec![], vec![]));
+    assert_eq!(camera.stream.buffer_bytes().0, 0);
+    assert!(camera.stream.tracks().is_none());
+    camera.publish_gop_of(1);
+    assert_eq!(drain(&mut old), [Skipped(3), Key(4)]);
+    assert_eq!(drain(&mut new), [Key(4)]);
+    assert!(camera.stream.tracks().is_some());
+}
+
 /// One step of a random run.
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,5 +1,6 @@
 //! `porthole serve`: runs the gateway.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -51,7 +52,11 @@ impl Serve {
 pub(super) fn layers(file: Option<PathBuf>, urls: Vec<String>) -> Layers {
     // Bare URLs are a whole configuration: a file must be asked for then.
     let file = file.or_else(|| urls.is_empty().then(default_file).flatten());
-    Layers { file, environment: std::env::vars().collect(), urls }
+    // A variable that is no text is none of ours.
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Layers { file, environment: std::env::vars_os().filter_map(text).collect(), urls }
 }
 
 /// Runs the gateway until a signal ends it. `started` is told the address of

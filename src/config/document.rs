@@ -11,13 +11,13 @@ use serde_saphyr::{Location, Spanned};
 use super::fault::{ConfigFaults, Origin};
 
 /// A value and where it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Value {
     Null,
     /// Any scalar, as it was written: `007` stays a password.
@@ -27,7 +27,7 @@ pub(super) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Key {
     pub(super) origin: Origin,
     pub(super) text: String,

@@ -11,9 +11,12 @@ use super::{Config, schema};
 /// What a variable that sets a key begins with.
 const PREFIX: &str = "PORTHOLE__";
 
+/// Ends of the variables whose value may be a list.
+const LISTS: [&str; 3] = ["__ADVERTISE", "__ICE_SERVERS", "__CORS"];
+
 /// The sources of a configuration. The environment is an argument, so that
 /// tests need not touch the process's own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Layers {
     /// The file to read; none for a start without one.
     pub file: Option<PathBuf>,
@@ -81,7 +84,8 @@ fn keys(path: &str) -> Vec<String> {
 /// A variable's value: YAML, so that lists can be written (`[a, b]`).
 fn variable(name: &str, value: &str) -> Node {
     let origin = Origin::Variable(name.into());
-    let list = value.trim_start().starts_with(['[', '{']);
+    // Secrets may begin with anything; the keys that take lists are known.
+    let list = LISTS.iter().any(|key| name.ends_with(key)) && value.trim_start().starts_with('[');
     let parsed = list.then(|| parse(&Arc::new(PathBuf::from(name)), value).ok()).flatten();
     parsed.unwrap_or_else(|| Node::scalar(origin, value))
 }

@@ -97,6 +97,10 @@ impl<'r> Item<'r> {
     /// The scalar's text, variables filled in.
     pub(super) fn text(&self) -> Option<String> {
         match &self.node.value {
+            // What a shell or an orchestrator has filled in already stays as it is.
+            Value::Scalar(text) if !matches!(self.node.origin, Origin::File { .. }) => {
+                return Some(text.clone());
+            }
             Value::Scalar(text) => match self.reader.filled(text) {
                 Ok(text) => return Some(text),
                 Err(message) => self.fault(message),

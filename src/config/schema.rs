@@ -56,7 +56,14 @@ pub(super) fn config(
         for item in section.take("cors").map(Item::list).unwrap_or_default() {
             config.cors.extend(item.checked::<http::Origin>());
         }
-        access(&mut section, listen);
+        access(
+            &mut section,
+            [
+                ("listen", Some(listen)),
+                ("admin.listen", Some(config.admin_listen)),
+                ("rtsp.listen", config.rtsp.listen),
+            ],
+        );
         section.not_yet("embed");
         section.not_yet("tls");
         section.finish();
@@ -196,13 +203,18 @@ fn hls(mut section: Section<'_>, config: &mut Config) {
 
 /// `auth: none` is the only rule so far; without it nobody beyond this
 /// machine may connect.
-fn access(section: &mut Section<'_>, listen: SocketAddr) {
+fn access(section: &mut Section<'_>, listeners: [(&str, Option<SocketAddr>); 3]) {
     match section.take("auth") {
-        None if !listen.ip().is_loopback() => section.fault(format!(
-            "`listen: {listen}` lets other machines in: choose who may watch with `auth`, or write \
-             `auth: none` to let everybody"
-        )),
-        None => {}
+        None => {
+            let open = |address: &SocketAddr| !address.ip().is_loopback();
+            for (key, address) in listeners {
+                let Some(address) = address.filter(open) else { continue };
+                section.fault(format!(
+                    "`{key}: {address}` lets other machines in: choose who may watch with `auth`, \
+                     or write `auth: none` to let everybody"
+                ));
+            }
+        }
         Some(item) if item.is_map() => {
             item.fault("this version of porthole supports only `auth: none`");
         }

@@ -130,6 +130,23 @@ fn an_unset_variable_is_named_and_a_default_is_used() {
 }
 
 #[test]
+fn dollars_are_filled_in_the_file_only() {
+    let url = "rtsp://u:pa$$w${x}rd@cam/".to_owned();
+    let layers = Layers { urls: vec![url], ..Layers::default() };
+    let config = layers.load().unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "pa$$w${x}rd");
+
+    let file = "streams:\n  a:\n    source: rtsp://a/\n    username: u\n    password: a$$b\n";
+    let config = written(file).loaded();
+    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "a$b");
+    let config = written(file)
+        .with(&[("PORTHOLE__STREAMS__A__PASSWORD", "[a$$b]"), ("PORTHOLE__CORS", "[\"*\"]")])
+        .loaded();
+    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "[a$$b]");
+    assert_eq!(config.cors.len(), 1);
+}
+
+#[test]
 fn a_faulty_source_does_not_show_its_password() {
     let faults = written("streams: { a: \"http://ann:s3cret@a/\" }\n").faults();
     assert!(!faults[0].contains("s3cret"), "{faults:?}");
@@ -144,8 +161,14 @@ fn a_password_of_digits_keeps_its_zeros() {
 
 #[test]
 fn listening_beyond_this_machine_needs_a_word() {
-    let faults = written("listen: 0.0.0.0:8080\n").faults();
-    assert!(faults[0].contains("auth: none"), "{faults:?}");
+    for (yaml, key) in [
+        ("listen: 0.0.0.0:8080\n", "`listen: 0"),
+        ("admin: { listen: \":9998\" }\n", "`admin.listen: 0"),
+        ("rtsp: { listen: \"[::]:8554\" }\n", "`rtsp.listen: ["),
+    ] {
+        let faults = written(yaml).faults();
+        assert!(faults[0].contains("auth: none") && faults[0].contains(key), "{faults:?}");
+    }
     written("listen: 0.0.0.0:8080\nauth: none\n").loaded();
 }
 

@@ -109,10 +109,6 @@ impl fmt::Display for Source {
     /// The URL with password and query masked: cameras also take passwords as
     /// query parameters (Dahua, Reolink).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.url.clone();
-        let query = url.query().is_some();
-        url.set_query(None);
-        let rest = url.as_str().strip_prefix("rtsp://").unwrap_or(url.as_str());
         f.write_str("rtsp://")?;
         if let Some(login) = &self.login {
             let name = percent_encoding::utf8_percent_encode(
@@ -121,8 +117,22 @@ impl fmt::Display for Source {
             );
             write!(f, "{name}:***@")?;
         }
-        write!(f, "{rest}{}", if query { "?***" } else { "" })
+        f.write_str(self.url.host_str().unwrap_or_default())?;
+        if let Some(port) = self.url.port() {
+            write!(f, ":{port}")?;
+        }
+        for segment in self.url.path_segments().into_iter().flatten() {
+            write!(f, "/{}", if holds_login(segment) { "***" } else { segment })?;
+        }
+        f.write_str(if self.url.query().is_some() { "?***" } else { "" })
     }
+}
+
+/// Whether part of a path may hold a password, as in the Xiongmai cameras'
+/// `/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp`.
+fn holds_login(segment: &str) -> bool {
+    let segment = segment.to_ascii_lowercase();
+    ["pass", "pwd", "pw=", "user", "token", "auth"].iter().any(|word| segment.contains(word))
 }
 
 #[cfg(test)]
@@ -136,6 +146,15 @@ mod tests {
         assert_eq!((login.username.as_str(), login.password.expose()), ("ann", "s3c@ret"));
         assert_eq!(source.to_string(), "rtsp://ann:***@cam.local/live?***");
         assert_eq!(source.url().as_str(), "rtsp://cam.local/live?password=s3c");
+    }
+
+    #[test]
+    fn a_login_in_the_path_is_masked_too() {
+        let url = "rtsp://10.0.0.7:554/live/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp?x";
+        let source: Source = url.parse().unwrap();
+        assert_eq!(source.to_string(), "rtsp://10.0.0.7:554/live/***?***");
+        let plain: Source = "rtsp://10.0.0.7/Streaming/Channels/101".parse().unwrap();
+        assert_eq!(plain.to_string(), "rtsp://10.0.0.7/Streaming/Channels/101");
     }
 
     #[test]

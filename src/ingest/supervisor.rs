@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 
@@ -23,6 +23,8 @@ use crate::timeline::Timeline;
 /// How long a camera on demand stays after its last viewer, so that a page
 /// reload does not cost a reconnect.
 const HOLD_OFF: Duration = Duration::from_secs(10);
+/// Live for this long, a camera has come back; less is still trouble.
+const STEADY: Duration = Duration::from_secs(10);
 /// How long stopping waits for the camera to confirm TEARDOWN.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -88,12 +90,12 @@ impl Supervisor {
     async fn attempt(&mut self) -> Option<Fault> {
         self.enter(SourceState::Connecting);
         let mut interest = self.interest.clone();
-        let mut went_live = false;
+        let mut live_since = None;
         let on_demand = self.source.on_demand;
         let stop = self.stop.clone();
 
         let on_live = |publisher: &Publisher, meters: &StreamMeters, notes| {
-            went_live = true;
+            live_since = Some(Instant::now());
             meters.up.set(1);
             meters.connected("ok");
             publisher.set_status(|status| {
@@ -122,9 +124,15 @@ impl Supervisor {
             () = stop.cancelled() => None,
         };
         self.meters.up.set(0);
-        if went_live {
-            self.backoff.reset();
-            self.logged = None;
+        match (live_since, &fault) {
+            // It was connected, and counted as such.
+            (Some(since), _) if since.elapsed() >= STEADY => {
+                self.backoff.reset();
+                self.logged = None;
+            }
+            // A camera that sends a picture and hangs up is one that fails.
+            (Some(_), _) | (None, None) => {}
+            (None, Some(fault)) => self.meters.connected(fault.code.as_str()),
         }
         fault
     }
@@ -132,7 +140,6 @@ impl Supervisor {
     async fn back_off(&mut self, fault: Fault) {
         let wait = self.backoff.failed(fault.code, rand::random());
         let attempts = self.backoff.attempts();
-        self.meters.connected(fault.code.as_str());
         if self.logged != Some(fault.code) {
             self.logged = Some(fault.code);
             warn!(
@@ -161,6 +168,7 @@ impl Supervisor {
 
     async fn idle(&mut self) {
         self.enter(SourceState::Idle);
+        self.publisher.forget();
         tokio::select! {
             _ = self.interest.wait_for(|viewers| *viewers > 0) => {}
             () = self.stop.cancelled() => {}
