@@ -13,6 +13,7 @@ use porthole::bus::SourceState;
 use porthole::fault::Code;
 use porthole::ingest::Transport;
 use porthole::media::{Frame, FrameKind, MediaKind};
+use serde_json::Value;
 use tokio::time::timeout;
 
 /// What every healthy camera gives: a key frame first, rising times, 25
@@ -193,7 +194,7 @@ async fn sound_and_picture_stay_together() {
 fn the_doctor_says_what_a_camera_sends_and_where_it_plays() {
     let cameras = Cameras::start(&["bframes"]);
     let doctor = |url: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_porthole"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_porthole"));
         let output = command.args(["doctor", "--json", url]).output().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
         (output.status.code(), report)
