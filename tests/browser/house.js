@@ -85,21 +85,24 @@ export async function startGateway(streams, more = {}) {
   const file = join(home, "porthole.yaml");
   // JSON is YAML.
   const listen = "127.0.0.1:0";
-  const config = { listen, admin: { listen }, webrtc: { listen }, streams, ...more };
+  const config = { listen, admin: { listen }, webrtc: { listen }, rtsp: { listen }, streams, ...more };
   writeFileSync(file, JSON.stringify(config));
   let base = "";
   let admin = "";
+  let rtsp = "";
   const program = run(BINARY, ["serve", "--config", file, "--log-format", "json"], {}, (line) => {
     base = line.pages ?? base;
     admin = line.pages ? `http://${line.admin}` : admin;
+    rtsp = line.rtsp ?? rtsp;
   });
   await Promise.race([
-    until("the gateway", () => base),
+    until("the gateway", () => base && rtsp),
     program.ended.then(failed(program, "the gateway")),
   ]);
   const list = async () => (await (await fetch(new URL("api/streams", base))).json()).streams;
   return {
     base,
+    rtsp,
     log: program.log,
     list,
     /** The value of a metric, by its line up to the space; 0 if it is not there. */

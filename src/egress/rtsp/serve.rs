@@ -36,6 +36,9 @@ const BATCH: usize = 256 << 10;
 /// every connection and returns. One client's fault, even a panic of its
 /// task, touches no other client.
 pub async fn serve(listener: TcpListener, deps: Deps, shutdown: impl Future<Output = ()>) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(rtsp = %address, "serving RTSP");
+    }
     let mut clients = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
