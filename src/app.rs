@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, response::IntoResponse};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,9 +51,9 @@ pub enum Exit {
 }
 
 /// Names the port that could not be had, and the key that chooses another.
-fn taken(section: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartError {
+fn taken(key: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartError {
     move |error| {
-        let text = format!("cannot listen on {address} ({section}.listen): {error}");
+        let text = format!("cannot listen on {address} ({key}): {error}");
         StartError::Listen(io::Error::new(error.kind(), text))
     }
 }
@@ -76,11 +76,11 @@ impl App {
     ///
     /// A port that cannot be bound; nothing has been started then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let viewer = Listener::bind("viewer", config.listen).await?;
-        let admin = Listener::bind("admin", config.admin_listen).await?;
+        let viewer = Listener::bind("viewer", "listen", config.listen).await?;
+        let admin = Listener::bind("admin", "admin.listen", config.admin_listen).await?;
         let rtsp_listener = match config.rtsp.listen {
             Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(taken("rtsp", address))?)
+                Some(TcpListener::bind(address).await.map_err(taken("rtsp.listen", address))?)
             }
             None => None,
         };
@@ -98,7 +98,7 @@ impl App {
         let whep_metrics = whep::Metrics::register(&families, &sessions)?;
         let webrtc = config.webrtc.listen;
         let bound = Whep::bind(config.webrtc, whep_metrics).await;
-        let whep = bound.map_err(taken("webrtc", webrtc))?;
+        let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
         let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
@@ -141,6 +141,7 @@ impl App {
             .layer(from_fn_with_state(origins, http::cross_origin));
         let admins = api::admin_routes(readiness, families);
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
+            let router = router.layer(from_fn(http::whole_body));
             let router =
                 router.layer(from_fn_with_state(http_metrics.clone(), http::count_requests));
             tasks.spawn(http::serve(listener, router, http_metrics.clone(), stop.clone()));

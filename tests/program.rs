@@ -165,7 +165,9 @@ fn a_port_that_is_taken_is_named_with_exit_70() {
         let mut serve = command(&["serve", "rtsp://127.0.0.1:1/"]);
         let output = serve.env(format!("PORTHOLE__{key}"), address).output().unwrap();
         assert_eq!(output.status.code(), Some(70), "{key}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(address), "{key}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let name = key.to_ascii_lowercase().replace("__", ".");
+        assert!(text.contains(&format!("{address} ({name})")), "{key}: {text}");
     }
 }
 
@@ -174,7 +176,8 @@ async fn an_unreachable_camera_is_reported_everywhere_and_its_password_nowhere()
     let url = format!("rtsp://ann:s3cr3t-canary@127.0.0.1:{}/live?pw=s3cr3t-canary", closed_port());
     let mut gateway = Gateway::start(&["serve", &url]);
 
-    let streams = gateway.streams(|streams| streams[0]["error"]["attempts"] == 2).await;
+    let streams =
+        gateway.streams(|streams| streams[0]["error"]["attempts"].as_u64() >= Some(2)).await;
     assert_eq!(streams[0]["state"], "down");
     assert_eq!(streams[0]["error"]["code"], "source.refused");
     assert!(streams[0]["error"]["next_retry"].is_string());

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,10 @@ use super::HttpMetrics;
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// Connections at once on one listener; each costs about 20 kB.
 const CONNECTIONS: usize = 4_096;
+/// The same for a request's body; an SDP offer has a few kilobytes.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
+/// Longest body of any request we take.
+const BODY_BYTES: usize = 64 << 10;
 /// How long stopping waits for requests under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Out of file descriptors: closing some takes a moment.
@@ -42,14 +48,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address`.
+    /// Binds `address`; `name` is the word in metrics, `key` the one that
+    /// configures it.
     ///
     /// # Errors
     ///
-    /// The system's, with the address in words.
-    pub async fn bind(name: &'static str, address: SocketAddr) -> io::Result<Self> {
+    /// The system's, with the address and the key.
+    pub async fn bind(
+        name: &'static str,
+        key: &'static str,
+        address: SocketAddr,
+    ) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            io::Error::new(error.kind(), format!("cannot listen on {address} ({key}): {error}"))
         })?;
         Ok(Self { name, socket })
     }
@@ -104,6 +115,17 @@ pub async fn serve(
     }
 }
 
+/// Middleware: reads a request's body whole before its route sees it, so that
+/// nobody holds a route, or our memory, by sending slowly or without end.
+pub async fn whole_body(request: axum::extract::Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_LIMIT, to_bytes(body, BODY_BYTES)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
+}
+
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Parts and playlists are small and awaited: never hold one back.
     let _ = stream.set_nodelay(true);
@@ -112,14 +134,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .keep_alive_interval(Duration::from_secs(20));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    // HTTP/1 alone while there is no TLS: no browser speaks HTTP/2 without, and
+    // telling the two apart would wait for the first bytes without a limit.
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -129,6 +148,56 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         }
     };
     if let Err(error) = ended {
-        debug!(%peer, error, "connection ended");
+        debug!(%peer, %error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::middleware::from_fn;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What a client that sends `bytes` and then nothing more gets, until the
+    /// connection is closed on it.
+    async fn answer_to(bytes: &[u8]) -> String {
+        let listener = Listener::bind("test", "listen", ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.address().unwrap();
+        let router = Router::new()
+            .route("/", post(|body: Bytes| async move { body.len().to_string() }))
+            .layer(from_fn(whole_body));
+        let metrics = HttpMetrics::register(&prometheus::Registry::new()).unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, router, metrics, stop.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let limit = HEADER_LIMIT + BODY_LIMIT + Duration::from_secs(5);
+        let read = tokio::time::timeout(limit, client.read_to_end(&mut answer)).await;
+        assert!(read.is_ok(), "the connection is still open");
+        stop.cancel();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_nothing_or_half_a_header_is_closed() {
+        for bytes in ["", "P", "PRI * HTTP/2.0\r\n", "POST / HTTP/1.1\r\nHost: a\r\n"] {
+            let answer = answer_to(bytes.as_bytes()).await;
+            assert!(!answer.contains(" 200 "), "{bytes}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_or_does_not_end_is_refused() {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ";
+        let late = answer_to(format!("{head}10\r\n\r\nabc").as_bytes()).await;
+        assert!(late.starts_with("HTTP/1.1 408"), "{late}");
+        let long = format!("{head}100000\r\n\r\n{}", "x".repeat(100_000));
+        assert!(answer_to(long.as_bytes()).await.starts_with("HTTP/1.1 413"));
+        let whole = answer_to(format!("{head}3\r\n\r\nabc").as_bytes()).await;
+        assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with('3'), "{whole}");
     }
 }
