@@ -114,7 +114,7 @@ impl Code {
             Self::SourceTls => (
                 "source.tls",
                 "The camera's TLS certificate is not trusted.",
-                "Give its certificate authority as `tls.ca_file` or pin it with `tls.fingerprint`.",
+                "Use rtsp:// on a network you trust; this version does not speak RTSPS yet.",
             ),
             Self::SourceProtocol => (
                 "source.protocol",
@@ -169,7 +169,7 @@ impl Code {
             Self::ViewerIceFailed => (
                 "viewer.ice_failed",
                 "No network path to the gateway works for WebRTC.",
-                "Open the WebRTC port (UDP and TCP), or name the reachable address in `webrtc.advertise`.",
+                "Open the WebRTC port (UDP), or name the reachable address in `webrtc.advertise`.",
             ),
             Self::ViewerSlow => (
                 "viewer.slow",

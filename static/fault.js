@@ -23,7 +23,7 @@ export const iceFailed = (detail = "") =>
     code: "viewer.ice_failed",
     title: "No network path to the gateway works for WebRTC.",
     detail,
-    hint: "Open the WebRTC port (UDP and TCP), or name the reachable address in `webrtc.advertise`.",
+    hint: "Open the WebRTC port (UDP), or name the reachable address in `webrtc.advertise`.",
   });
 
 /** The fault in a response that is not OK. */

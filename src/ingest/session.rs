@@ -23,6 +23,12 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long packets may arrive without a picture that can be decoded. Key
 /// frames every 30 s are the longest that cameras offer.
 const KEYFRAME_LIMIT: Duration = Duration::from_secs(35);
+/// Rarest key frames we serve: a viewer starts at one, and who comes between
+/// two would see nothing. A new session makes every camera send one.
+const KEYFRAME_INTERVAL_LIMIT: Duration = Duration::from_secs(90);
+/// Most bytes from one key frame to the next: what the bus can hold for a
+/// viewer to start from.
+const GROUP_BYTES: usize = 32 << 20;
 /// How long the first frame waits for the parameters of the other tracks.
 const PARAMETERS_LIMIT: Duration = Duration::from_secs(5);
 
@@ -41,6 +47,10 @@ pub(super) struct Selected {
     discarded: Discarded,
     /// Line time of the newest key frame, nanoseconds.
     last_key: Option<i64>,
+    /// When it arrived; before the first, when the session began.
+    last_key_at: Instant,
+    /// Bytes from it on.
+    group_bytes: usize,
 }
 
 /// Runs a session to its end, and returns why it ended. `on_live` is called
@@ -133,6 +143,8 @@ fn select(announced: &[Announced]) -> (Vec<Selected>, Vec<Note>) {
                 last_unit: Instant::now(),
                 discarded: Discarded::default(),
                 last_key: None,
+                last_key_at: Instant::now(),
+                group_bytes: 0,
             }),
             (depacketizer, _) => {
                 let code = match kind {
@@ -192,7 +204,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             self.meters.discarded("malformed", discarded.malformed - old.malformed);
         }
         while let Some(unit) = self.selected[index].depacketizer.pull() {
-            self.unit(index, unit);
+            self.unit(index, unit)?;
         }
         Ok(())
     }
@@ -204,22 +216,30 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
     }
 
     /// Puts one unit on the bus.
-    fn unit(&mut self, index: usize, unit: Unit) {
+    fn unit(&mut self, index: usize, unit: Unit) -> Result<(), Fault> {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let track = &mut self.selected[index];
         let kind = track.kind;
         track.last_unit = now;
+        if unit.kind != FrameKind::Delta {
+            (track.last_key_at, track.group_bytes) = (now, 0);
+        }
+        track.group_bytes += unit.data.len();
+        if track.group_bytes > GROUP_BYTES {
+            self.meters.limit_exceeded("group_bytes");
+            return Err(Fault::new(Code::SourceLimit, "more than 32 MiB between two key frames"));
+        }
         if let Some(codec) = unit.codec {
             track.codec = Some(codec);
             self.tracks = None;
         }
-        let Some(tracks) = self.tracks(now) else { return };
-        let Some(id) = self.track_id(index) else { return };
+        let Some(tracks) = self.tracks(now) else { return Ok(()) };
+        let Some(id) = self.track_id(index) else { return Ok(()) };
         let rate = self.selected[index].rate;
 
         let Some(stamp) = self.timeline.stamp(index, unit.dts, now.into_std(), wall.into()) else {
             self.meters.discarded("overlap", 1);
-            return;
+            return Ok(());
         };
         if stamp.repaired {
             self.meters.discarded("timestamp_repaired", 1);
@@ -251,6 +271,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         if let Some(on_live) = self.on_live.take() {
             on_live(self.publisher, self.meters, std::mem::take(&mut self.notes));
         }
+        Ok(())
     }
 
     /// The tracks, once all of them are known; a track that stays silent does
@@ -280,7 +301,9 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
     /// When the silence of the track that matters becomes a fault.
     fn deadline(&self) -> Instant {
         self.selected.first().map_or(self.started, |track| {
-            (track.last_packet + SILENCE_LIMIT).min(track.last_unit + KEYFRAME_LIMIT)
+            let picture = track.last_unit + KEYFRAME_LIMIT;
+            let key_frame = track.last_key_at + KEYFRAME_INTERVAL_LIMIT;
+            (track.last_packet + SILENCE_LIMIT).min(picture).min(key_frame)
         })
     }
 
@@ -292,7 +315,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             let seconds = SILENCE_LIMIT.as_secs();
             Fault::new(Code::SourceNoMedia, format!("no {what} for {seconds} s"))
         } else {
-            let seconds = KEYFRAME_LIMIT.as_secs();
+            let seconds = track.last_key_at.elapsed().as_secs();
             Fault::new(Code::SourceNoKeyframe, format!("none for {seconds} s"))
         }
     }
