@@ -5,7 +5,7 @@ mod whep_support;
 
 use std::time::{Duration, Instant};
 
-use porthole::bus::SourceState;
+use porthole::bus::{Limits, SourceState};
 use porthole::egress::whep::{Config, IceServer};
 use porthole::fault::{Code, Fault};
 use porthole::media::{Aac, Avc, Codec, Jpeg, PixelSize};
@@ -133,12 +133,26 @@ async fn video_the_viewer_cannot_play_is_named_with_what_it_could() {
 
 #[tokio::test]
 async fn b_frames_are_refused_before_connecting() {
-    let avc = Avc { max_num_reorder_frames: Some(2), ..clip().avc.clone() };
-    let (gateway, _camera) = gateway_showing(Codec::H264(avc), None).await;
+    let clip: &'static Clip = Box::leak(Box::new(encode(&["-profile:v", "main", "-bf", "2"])));
+    assert_eq!(clip.avc.max_num_reorder_frames, Some(2));
+    let gateway = Gateway::start().await;
+    let (_, publisher) = gateway.stream("yard");
+    let mut camera = Camera::new(publisher, clip, None);
+    (0..10).for_each(|_| camera.publish());
     let (player, offer) = Player::offering(&[Video]).await;
     let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
     let (status, code, _) = problem(response).await;
     assert_eq!((status, code.as_str()), (406, "codec.bframes"));
+}
+
+#[tokio::test]
+async fn b_frames_announced_but_never_sent_are_no_reason_to_refuse() {
+    let avc = Avc { max_num_reorder_frames: Some(2), ..clip().avc.clone() };
+    let (gateway, mut camera) = gateway_showing(Codec::H264(avc), None).await;
+    (0..10).for_each(|_| camera.publish());
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    assert_eq!(response.status(), 201);
 }
 
 #[tokio::test]
@@ -219,6 +233,77 @@ async fn a_camera_that_shows_nothing_is_given_up_after_three_seconds() {
     let (status, code, _) = problem(response).await;
     assert_eq!((status, code.as_str()), (503, "stream.starting"));
     assert_eq!(*stream.watch_interest().borrow(), 0);
+}
+
+/// A gateway whose stream `yard` holds pictures, but no key frame any more.
+async fn gateway_without_key_frame() -> (Gateway, Camera) {
+    let gateway = Gateway::start().await;
+    let limits = Limits { bytes: 40_000, ..Limits::default() };
+    let (stream, publisher) = gateway.limited("yard", limits);
+    let mut camera = Camera::new(publisher, clip(), None);
+    while stream.tracks().is_none() || stream.can_start() {
+        camera.publish();
+    }
+    (gateway, camera)
+}
+
+#[tokio::test]
+async fn a_key_frame_no_longer_held_is_waited_for_and_then_missed() {
+    let (gateway, _camera) = gateway_without_key_frame().await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let asked = Instant::now();
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let (status, code, _) = problem(response).await;
+    assert_eq!((status, code.as_str()), (502, "source.no_keyframe"));
+    assert!(asked.elapsed() > Duration::from_millis(2_500), "it could still have come");
+    assert_eq!(gateway.whep.sessions(), 0);
+}
+
+#[tokio::test]
+async fn the_next_key_frame_ends_the_wait() {
+    let (gateway, mut camera) = gateway_without_key_frame().await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let url = format!("{}/yard/whep", gateway.url);
+    let stream = gateway.registry.get("yard").unwrap();
+    let shown = async {
+        let mut interest = stream.watch_interest();
+        interest.wait_for(|watching| *watching > 0).await.unwrap();
+        while !stream.can_start() {
+            camera.publish();
+        }
+    };
+    let (response, ()) = tokio::join!(player.post(&url, &offer), shown);
+    assert_eq!(response.status(), 201);
+}
+
+#[tokio::test]
+async fn a_viewer_makes_us_check_sixteen_addresses_however_often_it_asks() {
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let post = format!("{}/yard/whep", gateway.url);
+    let created = player.post(&post, &offer).await;
+    let session = url::Url::parse(&post).unwrap();
+    let session = session.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let mut targets = Vec::new();
+    for _ in 0..30 {
+        targets.push(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    }
+    for target in &targets {
+        let port = target.local_addr().unwrap().port();
+        let line = format!("a=candidate:{port} 1 udp 2130706431 127.0.0.1 {port} typ host\r\n");
+        let request = player.http.patch(session.clone()).body(line);
+        let request = request.header("content-type", "application/trickle-ice-sdpfrag");
+        assert_eq!(request.send().await.unwrap().status(), 204);
+    }
+    let checked = || {
+        let hit = |target: &&tokio::net::UdpSocket| target.try_peek_sender().is_ok();
+        targets.iter().filter(hit).count()
+    };
+    let mine = offer.lines().filter(|line| line.starts_with("a=candidate:")).count();
+    eventually("the first are checked", || checked() >= 16 - mine).await;
+    // Longer than the way from one check to the next.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(checked(), 16 - mine);
 }
 
 #[tokio::test]

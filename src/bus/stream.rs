@@ -76,6 +76,13 @@ impl Stream {
         self.tracks.load_full()
     }
 
+    /// Whether a reader that joins at [`Join::NewestKey`] finds something to
+    /// start at. A ring whose key frame had to go for its limits has nothing,
+    /// until the camera sends the next one.
+    pub fn can_start(&self) -> bool {
+        self.ring.newest_entry().is_some()
+    }
+
     /// What the source is doing now.
     pub fn status(&self) -> SourceStatus {
         self.status.borrow().clone()

@@ -56,9 +56,14 @@ impl Gateway {
 
     /// A stream that nothing is published to yet.
     pub(crate) fn stream(&self, name: &str) -> (Arc<Stream>, Publisher) {
+        self.limited(name, Limits::default())
+    }
+
+    /// The same, with a ring that holds no more than this.
+    pub(crate) fn limited(&self, name: &str, limits: Limits) -> (Arc<Stream>, Publisher) {
         let status = SourceStatus::new(SourceState::Connecting, SystemTime::now(), "rtsp://camera");
         let (stream, publisher) =
-            Stream::new(name.parse().unwrap(), Limits::default(), status, self.bus.clone());
+            Stream::new(name.parse().unwrap(), limits, status, self.bus.clone());
         self.registry.insert(Arc::clone(&stream));
         (stream, publisher)
     }

@@ -11,7 +11,7 @@ pub(super) const MAX_OFFER: usize = 64 << 10;
 /// Most media sections looked at.
 const MAX_SECTIONS: usize = 16;
 
-/// Most candidates taken from one viewer. Each is checked with packets to an
+/// Most candidates taken from one viewer, in its offer and later. Each is checked with packets to an
 /// address the viewer chose, so the number bounds what it can make us send.
 pub(super) const MAX_CANDIDATES: usize = 16;
 
@@ -27,6 +27,8 @@ pub(super) struct Offer {
     pub(super) sdp: String,
     /// `ice-ufrag` of the first section.
     pub(super) ufrag: String,
+    /// Candidates in the text, of [`MAX_CANDIDATES`].
+    pub(super) candidates: usize,
     sections: Vec<Section>,
 }
 
@@ -63,15 +65,16 @@ impl Offer {
         let mut offer = Self {
             sdp: String::with_capacity(text.len() + 64),
             ufrag: String::new(),
+            candidates: 0,
             sections: Vec::new(),
         };
-        let (mut fingerprint, mut password, mut candidates) = (false, false, 0);
+        let (mut fingerprint, mut password) = (false, false);
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             if let Some(candidate) = line.strip_prefix("a=candidate:") {
-                if candidates == MAX_CANDIDATES || !is_usable_candidate(candidate) {
+                if offer.candidates == MAX_CANDIDATES || !is_usable_candidate(candidate) {
                     continue;
                 }
-                candidates += 1;
+                offer.candidates += 1;
             }
             writeln!(offer.sdp, "{line}\r").expect("a String takes all");
             if let Some(media) = line.strip_prefix("m=") {

@@ -1,12 +1,17 @@
 //! B-frames: WebRTC shows pictures in the order they come. A stream that needs
-//! another order cannot be shown; one that only does not say that it needs
-//! none is made to say so, or decoders hold pictures back to be on the safe
+//! another order cannot be shown; one that needs none, but says that it might
+//! or says nothing, is made to say so, or decoders hold pictures back to be on the safe
 //! side, for as many pictures as they could have to reorder.
 
 use bytes::Bytes;
 
 use crate::bus::{Join, Seen, Stream};
-use crate::media::{AvcSps, BitReader, Codec, Frame, NalUnits, PicOrder, Track, unescape};
+use crate::media::{Avc, AvcSps, BitReader, Codec, Frame, NalUnits, PicOrder, Track, unescape};
+
+/// Whether the SPS leaves room for B-frames.
+pub(super) fn is_possible(avc: &Avc) -> bool {
+    avc.max_num_reorder_frames != Some(0)
+}
 
 /// Whether the stream's newest group of pictures has B-frames.
 pub(super) fn seen_in(stream: &Stream) -> bool {
@@ -17,13 +22,13 @@ pub(super) fn seen_in(stream: &Stream) -> bool {
     })
 }
 
-/// Whether this frame is a surprise: a B-frame where the SPS was silent.
+/// Whether this frame is a surprise: a B-frame where none had come before.
 pub(super) fn is_surprise(frame: &Frame) -> bool {
-    let silent = |track: &Track| match &track.codec {
-        Codec::H264(avc) => avc.max_num_reorder_frames.is_none(),
+    let possible = |track: &Track| match &track.codec {
+        Codec::H264(avc) => is_possible(avc),
         _ => false,
     };
-    frame.track().is_some_and(silent) && has_b_slices(&frame.data)
+    frame.track().is_some_and(possible) && has_b_slices(&frame.data)
 }
 
 fn is_h264(frame: &Frame) -> bool {
@@ -61,9 +66,8 @@ pub(super) fn ordered(sps: &[u8]) -> Option<Bytes> {
     match info.vui.restriction {
         Some(at) => {
             out.copy(&mut bits, at)?;
-            // It names a number already: 0, or else the stream was refused.
             if bits.flag().ok()? {
-                return None;
+                return renumbered(out, &mut bits);
             }
         }
         None => {
@@ -84,6 +88,23 @@ pub(super) fn ordered(sps: &[u8]) -> Option<Bytes> {
     for value in [2, 1, 16, 16, 0, info.max_num_ref_frames] {
         out.ue(value);
     }
+    Some(escape(&out.finish()).into())
+}
+
+/// The rest of an SPS whose restriction names a number: 0 instead.
+fn renumbered(mut out: BitWriter, bits: &mut BitReader<'_>) -> Option<Bytes> {
+    out.bits(1, 1); // bitstream_restriction_flag
+    out.copy(bits, 1)?; // motion_vectors_over_pic_boundaries_flag
+    // Two denominators, two lengths of motion vectors: 0 to 16 each (§E.2.1).
+    for _ in 0..4 {
+        out.ue(bits.ue().ok().filter(|value| *value <= 16)?);
+    }
+    if bits.ue().ok()? == 0 {
+        return None;
+    }
+    out.ue(0);
+    // Frames to hold, 0 to 16.
+    out.ue(bits.ue().ok().filter(|value| *value <= 16)?);
     Some(escape(&out.finish()).into())
 }
 
@@ -205,6 +226,21 @@ mod tests {
                 before,
                 "whole_vui {whole_vui}"
             );
+        }
+    }
+
+    #[test]
+    fn one_that_announces_more_than_it_does_is_corrected() {
+        let (sps, _) = x264(&["-profile:v", "high", "-bf", "2"]);
+        let before = AvcSps::read(&sps).unwrap();
+        assert_eq!(before.max_num_reorder_frames, Some(2));
+        let after = ordered(&sps).unwrap();
+        let read = AvcSps::read(&after).unwrap();
+        assert_eq!(AvcSps { max_num_reorder_frames: Some(2), ..read.clone() }, before);
+        assert_eq!(read.max_num_reorder_frames, Some(0));
+        assert_eq!(ordered(&after), None);
+        for end in 0..sps.len() {
+            let _must_not_panic = ordered(&sps[..end]);
         }
     }
 

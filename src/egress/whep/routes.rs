@@ -91,7 +91,7 @@ async fn create_session(
     let offer = read_offer(headers, body)?;
     // Held until the session's own task cares.
     let _interest = stream.watch();
-    let tracks = tracks(&stream).await?;
+    let tracks = tracks(&stream, &offer).await?;
     let Choice { plan, codecs, notice } = choose(&offer, &tracks, &stream)?;
     let host = host_address(headers);
     let begun = deps.whep.begin(&stream, principal, &offer, &plan, codecs, host).await?;
@@ -134,9 +134,9 @@ fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     given.trim().eq_ignore_ascii_case(wanted)
 }
 
-/// The stream's tracks, waiting a little for a camera that is only starting,
-/// but not for one that is known to be down.
-async fn tracks(stream: &Arc<Stream>) -> Result<Arc<Tracks>, Problem> {
+/// The stream's tracks, waiting a little for a camera that is only starting, or
+/// whose key frame is no longer held, but not for one that is known to be down.
+async fn tracks(stream: &Arc<Stream>, offer: &Offer) -> Result<Arc<Tracks>, Problem> {
     let mut frames = stream.subscribe("whep", Join::Live);
     let mut status = stream.watch_status();
     let known = async {
@@ -144,7 +144,9 @@ async fn tracks(stream: &Arc<Stream>) -> Result<Arc<Tracks>, Problem> {
             if status.borrow_and_update().state == SourceState::Down {
                 return None;
             }
-            if let Some(tracks) = stream.tracks() {
+            if let Some(tracks) = stream.tracks()
+                && (stream.can_start() || !needs_key_frame(&tracks, offer))
+            {
                 return Some(tracks);
             }
             tokio::select! {
@@ -154,7 +156,26 @@ async fn tracks(stream: &Arc<Stream>) -> Result<Arc<Tracks>, Problem> {
         }
     };
     let known = tokio::time::timeout(START_TIMEOUT, known).await.ok().flatten();
-    known.ok_or_else(|| Problem::not_ready(stream))
+    known.ok_or_else(|| {
+        let down = stream.status().state == SourceState::Down;
+        if down || stream.tracks().is_none() {
+            return Problem::not_ready(stream);
+        }
+        let detail = format!("none for {} s", START_TIMEOUT.as_secs());
+        Fault::new(Code::SourceNoKeyframe, detail).into()
+    })
+}
+
+/// Whether the viewer would see nothing before a key frame. Of a codec that it
+/// is not sent anyway it is told at once.
+fn needs_key_frame(tracks: &Tracks, offer: &Offer) -> bool {
+    let h264 = tracks.video().is_some_and(|track| matches!(track.codec, Codec::H264(_)));
+    h264 && !(is_sound_only(offer) && tracks.audio().is_some())
+}
+
+/// Somebody who asks for sound alone may have it.
+fn is_sound_only(offer: &Offer) -> bool {
+    !offer.wants(MediaKind::Video) && offer.wants(MediaKind::Audio)
 }
 
 /// What of a stream goes to a viewer, and how.
@@ -176,18 +197,11 @@ fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fau
         let detail = format!("the camera sends {source}; the offer has {offered}");
         Fault::new(Code::VideoUnplayable, detail)
     };
-    // Somebody who asks for sound alone may have it.
-    let sound_only = !offer.wants(MediaKind::Video) && offer.wants(MediaKind::Audio);
-    if let Some(track) = video.filter(|_| !(sound_only && audio.is_some())) {
+    if let Some(track) = video.filter(|_| !(is_sound_only(offer) && audio.is_some())) {
         let Codec::H264(avc) = &track.codec else { return Err(unplayable(track.codec.name())) };
-        match avc.max_num_reorder_frames {
-            Some(0) => {}
-            Some(reorder) => {
-                let detail = format!("pictures are reordered by up to {reorder}");
-                return Err(Fault::new(Code::Bframes, detail));
-            }
-            None if reorder::seen_in(stream) => return Err(Code::Bframes.into()),
-            None => {}
+        // Cameras announce more than they do: what they send decides.
+        if reorder::is_possible(avc) && reorder::seen_in(stream) {
+            return Err(Code::Bframes.into());
         }
         let codec = offer.h264(avc).ok_or_else(|| unplayable("H.264"))?;
         plan.rtx = offer.rtx(codec).cloned();

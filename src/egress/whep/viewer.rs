@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::engine::{Peer, Report};
+use super::offer::MAX_CANDIDATES;
 use super::packetizer::{Packets, Payload};
 use super::sessions::Place;
 use super::socket::Outbox;
@@ -46,6 +47,8 @@ pub(super) struct Viewer {
     /// Codecs it takes ([`crate::media::Codec::name`]).
     video: Option<&'static str>,
     audio: Option<&'static str>,
+    /// Candidates it has sent, in its offer and since.
+    candidates: usize,
     asked: Instant,
     stage: Stage,
     started: bool,
@@ -94,14 +97,15 @@ impl Viewer {
         asked: Instant,
         peer: Peer,
         place: Place,
-        video: Option<&'static str>,
-        audio: Option<&'static str>,
+        candidates: usize,
+        [video, audio]: [Option<&'static str>; 2],
     ) -> Self {
         Self {
             peer,
             place,
             video,
             audio,
+            candidates,
             asked,
             stage: Stage::Connecting,
             started: false,
@@ -146,8 +150,13 @@ impl Viewer {
         }
     }
 
-    /// A candidate of the viewer's, trickled.
+    /// A candidate of the viewer's, trickled. Those beyond the limit are
+    /// ignored: a viewer connects without them.
     pub(super) fn add_candidate(&mut self, candidate: &str) {
+        if self.candidates >= MAX_CANDIDATES {
+            return;
+        }
+        self.candidates += 1;
         self.peer.add_candidate(candidate);
     }
 
