@@ -110,6 +110,8 @@ fn command(arguments: &[&str]) -> Command {
         .env("PORTHOLE__LISTEN", "127.0.0.1:0")
         .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("PORTHOLE__WEBRTC__LISTEN", "127.0.0.1:0")
+        .env("PORTHOLE__RTSP__LISTEN", "127.0.0.1:0")
+        .env("RUST_LOG", "porthole=debug")
         .stdin(Stdio::null());
     command
 }
@@ -226,4 +228,17 @@ async fn the_demo_camera_is_pulled_over_rtsp_and_ends_cleanly_on_sigterm() {
     let started = Instant::now();
     assert!(gateway.terminate().success());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn sigterm_tears_the_camera_down() {
+    // One gateway is the other's camera.
+    let mut camera = Gateway::start(&["demo"]);
+    camera.streams(|streams| streams[0]["state"] == "live").await;
+    let address = camera.logged(|line| line["rtsp"].is_string())["rtsp"].clone();
+    let mut gateway =
+        Gateway::start(&["serve", &format!("rtsp://{}/demo", address.as_str().unwrap())]);
+    gateway.streams(|streams| streams[0]["state"] == "live").await;
+    assert!(gateway.terminate().success());
+    camera.logged(|line| line["method"] == "Teardown");
 }
