@@ -214,6 +214,23 @@ impl Feed {
     }
 }
 
+impl Feed {
+    /// Closes the connection at once, without TEARDOWN. After this nothing
+    /// may wait for the session's group any more.
+    ///
+    /// Dropped as it is, the library spawns a task that asks for TEARDOWN and
+    /// then reads for 5 s what the camera sends instead of an answer: from one
+    /// that floods us, gigabytes. A runtime that never runs takes that task,
+    /// and the connection in it, with it.
+    pub(super) fn cut(self) {
+        let Ok(nowhere) = tokio::runtime::Builder::new_current_thread().build() else { return };
+        let entered = nowhere.enter();
+        drop(self);
+        drop(entered);
+        nowhere.shutdown_background();
+    }
+}
+
 /// Why a request came to nothing.
 enum Failure {
     Library(retina::Error),

@@ -92,8 +92,9 @@ pub(super) async fn run(
                 Ok(())
             }
         };
-        if let Err(fault) = handled {
-            return fault;
+        if let Err(limit) = handled {
+            feed.cut();
+            return limit;
         }
     }
 }

@@ -75,6 +75,10 @@ impl Supervisor {
                 continue;
             }
             let outcome = self.attempt().await;
+            if outcome.as_ref().is_some_and(|fault| fault.code == Code::SourceLimit) {
+                // It was cut off: nobody will tell this group that it is gone.
+                self.group = Arc::default();
+            }
             // The camera's slot is free again before it is asked for a new one.
             let _ = tokio::time::timeout(TEARDOWN_LIMIT, self.group.await_teardown()).await;
             match outcome {

@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "every test that takes part of it compiles all of it"
 )]
 
+mod hostile;
 mod line;
 mod relay;
 
+pub use hostile::{Attack, Hostile, Plot};
 pub use line::{MOUNT, Neighbour, follow, seen_again};
 pub use relay::{Fault, Relay};
