@@ -72,6 +72,10 @@ pub(super) struct Part {
 /// pictures.
 const LESSON_BYTES: usize = 16 << 20;
 
+/// A segment of more bytes ends with its part, key frame or not: eight of
+/// them fit in what `store` holds of a stream.
+pub(super) const SEGMENT_BYTES: usize = 32 << 20;
+
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
 
@@ -198,6 +202,8 @@ struct Cutter {
     fragments: u32,
     /// Decode time at which the open segment began; `None` between segments.
     segment_began: Option<i64>,
+    /// Bytes in the open segment.
+    segment_bytes: usize,
     part_began: i64,
     discontinuity: bool,
     /// Whether any segment was published before.
@@ -223,6 +229,7 @@ impl Cutter {
             number: (wall_ms / 1_000) as u64,
             fragments: 0,
             segment_began: None,
+            segment_bytes: 0,
             part_began: 0,
             discontinuity: false,
             begun: false,
@@ -329,8 +336,10 @@ impl Cutter {
                 independent: samples.first().is_some_and(|sample| sample.sync),
             }));
         }
+        let data = cmaf::fragment(self.fragments, &runs);
+        self.segment_bytes += data.len();
         out.push(Step::Part(Part {
-            data: cmaf::fragment(self.fragments, &runs),
+            data,
             duration: nanos(end.saturating_sub(self.part_began)),
             independent,
         }));
@@ -338,10 +347,12 @@ impl Cutter {
         self.part_began = end;
     }
 
-    /// Ends the segment if one more part might make it longer than promised.
+    /// Ends the segment if one more part might make it longer than promised,
+    /// or if it is large beyond measure.
     fn close_full_segment(&mut self, now: i64, out: &mut Vec<Step>) {
         let Some(began) = self.segment_began else { return };
-        if nanos(now.saturating_sub(began)) + self.targets.part > self.targets.segment {
+        let long = nanos(now.saturating_sub(began)) + self.targets.part > self.targets.segment;
+        if long || self.segment_bytes > SEGMENT_BYTES {
             self.close_segment(out);
         }
     }
@@ -349,6 +360,7 @@ impl Cutter {
     fn close_segment(&mut self, out: &mut Vec<Step>) {
         if self.segment_began.take().is_some() {
             self.number += 1;
+            self.segment_bytes = 0;
             out.push(Step::Close);
         }
     }

@@ -63,9 +63,16 @@ pub(super) enum State {
     Live(Arc<Snapshot>),
 }
 
+/// Most bytes of media held for one stream: 72 s of 30 Mbit/s, which is more
+/// than a 4K camera sends. Beyond it the window is shorter than was asked for,
+/// so that a camera which sends without measure takes no memory from others.
+pub(super) const MOST_BYTES: usize = 256 << 20;
+
 /// The writer's side.
 pub(super) struct Store {
     window: Duration,
+    /// [`MOST_BYTES`], less in tests.
+    pub(super) most_bytes: usize,
     state: Option<Building>,
     unplayable: Option<&'static str>,
 }
@@ -84,7 +91,7 @@ struct Building {
 
 impl Store {
     pub(super) fn new(config: &Config) -> Self {
-        Self { window: config.window, state: None, unplayable: None }
+        Self { window: config.window, most_bytes: MOST_BYTES, state: None, unplayable: None }
     }
 
     /// Applies a step.
@@ -109,7 +116,10 @@ impl Store {
                 state.init = Some(init);
             }
             (Step::Open(head), Some(state)) => state.open(head),
-            (Step::Part(part), Some(state)) => state.part(part),
+            (Step::Part(part), Some(state)) => {
+                state.part(part);
+                state.shed(self.most_bytes);
+            }
             (Step::Close, Some(state)) => state.close(self.window),
             (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close, None) => {
                 debug_assert!(false, "the segmenter starts before all else");
@@ -150,13 +160,36 @@ impl Store {
 
     /// Bytes of media held.
     pub(super) fn bytes(&self) -> usize {
-        let Some(state) = &self.state else { return 0 };
-        let complete: usize = state.segments.iter().map(|segment| segment.bytes).sum();
-        complete + state.open.as_ref().map_or(0, |segment| segment.bytes)
+        self.state.as_ref().map_or(0, Building::bytes)
     }
 }
 
 impl Building {
+    fn bytes(&self) -> usize {
+        let complete: usize = self.segments.iter().map(|segment| segment.bytes).sum();
+        complete + self.open.as_ref().map_or(0, |segment| segment.bytes)
+    }
+
+    /// Lets the oldest segments go before their time while there are too many
+    /// bytes. The newest two stay: `segmenter` keeps each far below the limit.
+    fn shed(&mut self, most: usize) {
+        let mut held = self.bytes();
+        while held > most && self.segments.len() > 1 {
+            if self.unlisted == 0 {
+                self.unlist_oldest();
+            }
+            self.unlisted -= 1;
+            held -= self.segments.pop_front().map_or(0, |oldest| oldest.bytes);
+        }
+    }
+
+    /// Takes the oldest listed segment off the playlist.
+    fn unlist_oldest(&mut self) {
+        let Some(oldest) = self.segments.get(self.unlisted) else { return };
+        self.unlisted += 1;
+        self.discontinuities += u64::from(oldest.head.discontinuity);
+    }
+
     fn open(&mut self, head: Head) {
         let Some(init) = &self.init else { return };
         self.independent &= head.independent;
@@ -193,8 +226,7 @@ impl Building {
                 break;
             }
             listed -= oldest.duration;
-            self.unlisted += 1;
-            self.discontinuities += u64::from(oldest.head.discontinuity);
+            self.unlist_oldest();
         }
         // Unlisted ones can still be fetched by whoever read an older
         // playlist. The draft asks for as long as the whole playlist; that

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::Config;
 use super::playlist::{Name, media, multivariant, skippable};
-use super::segmenter::Segmenter;
-use super::store::{Snapshot, State, Store};
+use super::segmenter::{SEGMENT_BYTES, Segmenter};
+use super::store::{MOST_BYTES, Snapshot, State, Store};
 use crate::media::{
     Avc, ClockRate, Codec, Draft, Frame, FrameKind, G711Law, Jpeg, MediaTime, PixelSize, Track,
     TrackId, Tracks, WallTime,
@@ -45,6 +45,7 @@ struct Show {
     snapshot: Option<Arc<Snapshot>>,
     /// Everything published, by name: nothing may change under its name.
     objects: BTreeMap<String, Bytes>,
+    key_bytes: usize,
     video_given: usize,
     states: usize,
     old_text: String,
@@ -60,6 +61,7 @@ impl Show {
             sequence: 0,
             snapshot: None,
             objects: BTreeMap::new(),
+            key_bytes: 400,
             video_given: 0,
             states: 0,
             old_text: String::new(),
@@ -76,7 +78,7 @@ impl Show {
         let at = MediaTime::new(ms * i64::from(rate.hz()) / 1_000, rate);
         let tag = u32::try_from(self.sequence).unwrap().to_be_bytes();
         // Recognisable in an mdat; key frames are larger.
-        let size = if kind == FrameKind::Key { 400 } else { 100 };
+        let size = if kind == FrameKind::Key { self.key_bytes } else { 100 };
         self.sequence += 1;
         let frame = Arc::new(Frame {
             sequence: self.sequence,
@@ -364,6 +366,38 @@ fn the_window_slides_and_what_left_it_stays_for_three_targets() {
     let oldest = now.segments[0].head.number;
     assert!(now.segment(oldest).is_some() && now.segment(oldest - 1).is_none());
     assert!(show.store.bytes() < 250 * 25 * 80, "{}", show.store.bytes());
+}
+
+#[test]
+fn a_stream_of_many_bytes_has_a_shorter_window_and_the_newest_segments() {
+    let mut show = Show::camera();
+    // A segment of 50 pictures takes about 5.5 kB.
+    show.store.most_bytes = 30_000;
+    for n in 0..2_000 {
+        show.play(n..n + 1);
+        assert!(show.store.bytes() <= 30_000, "{} after {n}", show.store.bytes());
+    }
+    let now = show.now();
+    assert!(now.listed().len() >= 3 && now.open.is_some(), "{}", show.text());
+    assert_eq!(now.next, FIRST + 39);
+
+    show.store.most_bytes = 0;
+    show.play(2_000..2_500);
+    assert!(!show.now().listed().is_empty(), "the live edge stays whatever it costs");
+}
+
+#[test]
+fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
+    let mut show = Show::camera();
+    show.key_bytes = SEGMENT_BYTES / 3;
+    for n in 0..150 {
+        // A key frame each fifth of a second is too often to cut at.
+        let kind = if n % 5 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, false);
+    }
+    let largest = show.now().segments.iter().map(|segment| segment.bytes).max().unwrap();
+    assert!(largest < SEGMENT_BYTES * 5 / 2, "{largest}");
+    assert!(show.store.bytes() <= MOST_BYTES, "{}", show.store.bytes());
 }
 
 #[test]
