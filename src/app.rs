@@ -100,6 +100,7 @@ impl App {
         let bound = Whep::bind(config.webrtc, whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
         let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
+        families.register(Box::new(hls.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
         for (name, source) in config.streams {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use hls_support::{Audio, Clip, Spec, WALL_MS, draft, run};
 use m3u8_rs::{MediaPlaylist, Playlist};
 use porthole::auth::Access;
-use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
+use porthole::bus::{
+    BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream, StreamsCollector,
+};
 use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes};
 use porthole::fault::Code;
 use porthole::http::SessionMetrics;
@@ -43,11 +45,14 @@ impl Gateway {
         let metrics = prometheus::Registry::new();
         let hls = Hls::new(Config::default(), Metrics::register(&metrics).unwrap());
         hls.attach(&stream);
+        let streams = StreamsCollector::new(Arc::clone(&registry)).unwrap();
+        metrics.register(Box::new(streams)).unwrap();
+        metrics.register(Box::new(hls.collector().unwrap())).unwrap();
         let deps = Deps {
             registry,
             access: Arc::new(Access::Open),
             hls: Arc::clone(&hls),
-            sessions: SessionMetrics::unregistered(),
+            sessions: SessionMetrics::register(&metrics).unwrap(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -339,6 +344,32 @@ async fn a_detached_stream_is_gone_with_its_bytes() {
     assert_eq!(gateway.hls.buffer_bytes(), 0);
     let response = gateway.get("index.m3u8").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn bytes_held_are_shown_beside_those_of_the_bus() {
+    let (gateway, _) = gateway_after(161).await;
+    let text = gateway.metrics_text();
+    let held = gateway.hls.buffer_bytes();
+    for line in [
+        format!("porthole_buffer_bytes{{pool=\"hls\"}} {held}"),
+        "porthole_buffer_bytes{pool=\"bus\"} ".to_owned(),
+        format!("porthole_buffer_limit_bytes{{pool=\"hls\"}} {}", 256 << 20),
+    ] {
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+    assert_eq!(text.matches("# TYPE porthole_buffer_bytes gauge").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn only_bytes_that_were_sent_count_as_sent() {
+    let (gateway, _) = gateway_after(161).await;
+    let name = format!("s{FIRST}.m4s");
+    let head = gateway.http.head(gateway.url(&format!("hls/{name}"))).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::OK);
+    let length = gateway.bytes(&name).await.len();
+    let line = format!("porthole_sent_bytes_total{{output=\"hls\",stream=\"yard\"}} {length}\n");
+    assert!(gateway.metrics_text().contains(&line), "{line}: {}", gateway.metrics_text());
 }
 
 const H264: &str = "-c:v libx264 -preset ultrafast -tune zerolatency -g 50 -sc_threshold 0";

@@ -1,10 +1,19 @@
-//! Requests that wait for media, and how long.
+//! Requests that wait for media, and how long; bytes held for players.
 
-use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, IntGauge, Opts, Registry};
 use tokio::time::Instant;
 
-/// Metric families of HLS. Viewers and bytes sent are counted in
-/// `http::SessionMetrics`.
+use super::Hls;
+use super::store::MOST_BYTES;
+
+/// Metric families of HLS. Requests for the multivariant playlist and bytes
+/// sent are counted in `http::SessionMetrics`; how many watch, since when and
+/// how soon they saw a picture is not: an HLS viewer is a row of requests that
+/// a cache may answer, not a session.
 #[derive(Clone)]
 pub struct Metrics {
     blocked: IntGauge,
@@ -57,5 +66,40 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.metrics.blocked.dec();
         self.metrics.blocked_duration.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+/// What is held of all streams, read off when somebody asks.
+pub(super) struct BufferCollector {
+    hls: Arc<Hls>,
+    held: IntGauge,
+    limit: IntGauge,
+}
+
+impl BufferCollector {
+    pub(super) fn new(hls: Arc<Hls>) -> prometheus::Result<Self> {
+        // The bus has the same families with another pool; they merge as long
+        // as their help texts are equal.
+        let pool = |name: &str, help: &str| {
+            IntGauge::with_opts(Opts::new(name, help).const_label("pool", "hls"))
+        };
+        Ok(Self {
+            hls,
+            held: pool("porthole_buffer_bytes", "Media bytes held")?,
+            limit: pool("porthole_buffer_limit_bytes", "Most media bytes that may be held")?,
+        })
+    }
+}
+
+impl Collector for BufferCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.held.desc(), self.limit.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let streams = self.hls.channels.load().len();
+        self.held.set(i64::try_from(self.hls.buffer_bytes()).unwrap_or(i64::MAX));
+        self.limit.set(i64::try_from(streams.saturating_mul(MOST_BYTES)).unwrap_or(i64::MAX));
+        [self.held.collect(), self.limit.collect()].concat()
     }
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus::core::Collector;
 use tokio::sync::Semaphore;
 
 use self::channel::Channel;
@@ -104,6 +105,16 @@ impl Hls {
     /// Bytes of media held for players, of all streams.
     pub fn buffer_bytes(&self) -> usize {
         self.channels.load().values().map(|channel| channel.buffer_bytes()).sum()
+    }
+
+    /// Families about the bytes held; to be registered by whoever owns the
+    /// registry, like those of the bus.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the names are constants.
+    pub fn collector(self: &Arc<Self>) -> prometheus::Result<impl Collector + use<>> {
+        metrics::BufferCollector::new(Arc::clone(self))
     }
 
     fn channel(&self, name: &StreamName) -> Option<Arc<Channel>> {

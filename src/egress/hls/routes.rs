@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -108,6 +108,7 @@ async fn multivariant(
 }
 
 async fn object(
+    method: Method,
     Shared(deps): Shared<Deps>,
     Path((stream, name)): Path<(String, String)>,
     RawQuery(query): RawQuery,
@@ -151,7 +152,9 @@ async fn object(
         return Ok(gone(Some(&snapshot)));
     }
     let length: usize = chunks.iter().map(Bytes::len).sum();
-    deps.sessions.of("hls").sent_bytes(channel.stream().name()).inc_by(length as u64);
+    if method != Method::HEAD {
+        deps.sessions.of("hls").sent_bytes(channel.stream().name()).inc_by(length as u64);
+    }
     let kind = if snapshot.init.size.is_some() { "video/mp4" } else { "audio/mp4" };
     Ok(with_headers(body(chunks), kind, length, snapshot.targets.segment * 6))
 }
