@@ -95,7 +95,8 @@ impl App {
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
         let access = Arc::new(config.access);
         let origins: Arc<[http::Origin]> = config.cors.into();
-        let whep_metrics = whep::Metrics::register(&families, &sessions)?;
+        let whep_metrics =
+            whep::Metrics::register(&families, &sessions)?.counting_panics(ingest_metrics.panics());
         let webrtc = config.webrtc.listen;
         let bound = Whep::bind(config.webrtc, whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;

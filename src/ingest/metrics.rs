@@ -82,6 +82,11 @@ impl IngestMetrics {
         })
     }
 
+    /// Panics by task, for other rooms to count theirs in.
+    pub fn panics(&self) -> &IntCounterVec {
+        &self.panics
+    }
+
     /// Families that no registry shows, for tests.
     pub fn unregistered() -> Self {
         Self::register(&Registry::new()).expect("a new registry holds no family yet")

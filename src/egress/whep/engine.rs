@@ -60,6 +60,10 @@ const RETRANSMIT_PACKETS: u16 = 1024;
 /// they have a report of both, so: often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// A datagram that panics, in this crate's own tests.
+#[cfg(test)]
+pub(super) const PANIC: &[u8] = b"panic";
+
 /// What a viewer will be sent, by payload type of its offer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
@@ -184,6 +188,8 @@ impl Peer {
     /// A datagram from `from`. Broken and forged ones have no effect: the
     /// engine checks STUN integrity, DTLS and SRTP authentication.
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, data: BytesMut) {
+        #[cfg(test)]
+        assert_ne!(&data[..], PANIC, "as a fault in the engine would");
         let local = LOCAL[usize::from(from.is_ipv6())];
         // RFC 7983 §7.
         self.dtls_heard |= matches!(data.first(), Some(20..=63));

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,10 +133,7 @@ impl Fanout {
         let Some(packets) = Packets::of(frame).map(Arc::new) else { return };
         let (now, ids) = (Instant::now(), self.ids());
         for id in ids {
-            if let Some(viewer) = self.viewers.get_mut(&id) {
-                viewer.offer(now, &packets);
-            }
-            self.settle(id, now);
+            self.with(id, now, |viewer, _| viewer.offer(now, &packets));
             if self.outbox.len() > FLUSH_BYTES {
                 self.flush().await;
             }
@@ -157,19 +155,15 @@ impl Fanout {
         match command {
             Command::Join(id, viewer) => {
                 self.viewers.insert(id, *viewer);
-                self.settle(id, now);
+                self.with(id, now, |_, _| ());
             }
             Command::Datagram { viewer: id, from, to, data } => {
-                if let Some(viewer) = self.viewers.get_mut(&id) {
-                    viewer.receive(now, from, to, data, &mut self.outbox);
-                    self.settle(id, now);
-                }
+                self.with(id, now, |viewer, outbox| viewer.receive(now, from, to, data, outbox));
             }
             Command::Candidates(id, candidates) => {
-                if let Some(viewer) = self.viewers.get_mut(&id) {
+                self.with(id, now, |viewer, _| {
                     candidates.iter().for_each(|candidate| viewer.add_candidate(candidate));
-                    self.settle(id, now);
-                }
+                });
             }
             Command::Leave(id, end) => self.remove(id, end),
             Command::Close => self.close_all("shutdown").await,
@@ -187,19 +181,23 @@ impl Fanout {
                 continue;
             }
             self.due.remove(&id);
-            if let Some(viewer) = self.viewers.get_mut(&id) {
-                viewer.tick(now);
-            }
-            self.settle(id, now);
+            self.with(id, now, |viewer, _| viewer.tick(now));
             if self.outbox.len() > FLUSH_BYTES {
                 self.flush().await;
             }
         }
     }
 
-    fn settle(&mut self, id: SessionId, now: Instant) {
+    /// Lets something happen to a viewer, and follows it up. The engine reads
+    /// what strangers send: should it panic, that viewer ends and nobody else.
+    fn with(&mut self, id: SessionId, now: Instant, act: impl FnOnce(&mut Viewer, &mut Outbox)) {
         let Some(viewer) = self.viewers.get_mut(&id) else { return };
-        let health = viewer.settle(now, &self.stream, &mut self.outbox);
+        let step = || {
+            act(viewer, &mut self.outbox);
+            viewer.settle(now, &self.stream, &mut self.outbox)
+        };
+        let Ok(health) = catch_unwind(AssertUnwindSafe(step)) else { return self.abandon(id) };
+        let Some(viewer) = self.viewers.get_mut(&id) else { return };
         self.sent_bytes.inc_by(viewer.take_sent());
         match health {
             Health::Over(end) => self.remove(id, end),
@@ -220,7 +218,22 @@ impl Fanout {
         self.due.remove(&id);
         if let Some(viewer) = self.viewers.remove(&id) {
             tracing::info!(stream = %self.stream.name(), viewer = id.short(), end, "viewer left");
-            self.sent_bytes.inc_by(viewer.close(end, &mut self.outbox));
+            let close = || viewer.close(end, &mut self.outbox);
+            match catch_unwind(AssertUnwindSafe(close)) {
+                Ok(sent) => self.sent_bytes.inc_by(sent),
+                Err(_) => self.shared.metrics.panics.inc(),
+            }
+        }
+    }
+
+    /// Drops a viewer whose engine has panicked, without another call of it.
+    fn abandon(&mut self, id: SessionId) {
+        self.shared.metrics.panics.inc();
+        self.due.remove(&id);
+        if let Some(viewer) = self.viewers.remove(&id) {
+            tracing::error!(stream = %self.stream.name(), viewer = id.short(), "engine panicked");
+            // What it left half done may fall over once more.
+            let _ = catch_unwind(AssertUnwindSafe(|| viewer.abandon()));
         }
     }
 
@@ -242,3 +255,7 @@ impl Fanout {
         self.viewers.keys().copied().collect()
     }
 }
+
+#[cfg(test)]
+#[path = "fanout_tests.rs"]
+mod tests;

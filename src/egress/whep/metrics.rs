@@ -1,6 +1,6 @@
 //! What this room counts; what every output counts is `http::SessionMetrics`.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::http::{OutputSessions, SessionMetrics};
 
@@ -10,6 +10,7 @@ pub struct Metrics {
     pub(super) sessions: OutputSessions,
     feedback: IntCounterVec,
     discarded: IntCounterVec,
+    pub(super) panics: IntCounter,
 }
 
 impl Metrics {
@@ -33,7 +34,13 @@ impl Metrics {
         )?;
         registry.register(Box::new(feedback.clone()))?;
         registry.register(Box::new(discarded.clone()))?;
-        Ok(Self { sessions: sessions.of("whep"), feedback, discarded })
+        let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
+        Ok(Self { sessions: sessions.of("whep"), feedback, discarded, panics })
+    }
+
+    /// Counts panics in this family, by `task`, which rooms share.
+    pub fn counting_panics(self, family: &IntCounterVec) -> Self {
+        Self { panics: family.with_label_values(&["whep"]), ..self }
     }
 
     /// Families that no registry shows, for tests and benches.

@@ -365,6 +365,11 @@ impl Viewer {
         self.sent
     }
 
+    /// Ends without a goodbye, after a panic.
+    pub(super) fn abandon(self) {
+        self.place.ended("panic", self.asked.elapsed());
+    }
+
     /// RTP bytes sent since the last call.
     pub(super) fn take_sent(&mut self) -> u64 {
         std::mem::take(&mut self.sent)

@@ -1,0 +1,65 @@
+use std::time::SystemTime;
+
+use super::super::engine::{PANIC, Plan};
+use super::super::offer::Offer;
+use super::super::{Config, Metrics, Whep};
+use super::*;
+use crate::auth::Principal;
+use crate::bus::{BusMetrics, Limits, SourceState, SourceStatus};
+use crate::media::MediaKind;
+
+/// As little as the engine takes.
+pub(in super::super) fn offer() -> (Offer, Plan) {
+    let text = format!(
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 8\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\n\
+         a=rtcp-mux\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\n\
+         a=fingerprint:sha-256 {}AA\r\na=setup:actpass\r\na=rtpmap:8 PCMA/8000\r\n",
+        "AA:".repeat(31)
+    );
+    let offer = Offer::read(&text).unwrap();
+    assert!(offer.wants(MediaKind::Audio));
+    let codec = crate::media::Codec::G711 { law: crate::media::G711Law::A, channels: 1 };
+    let audio = offer.audio(&codec).cloned();
+    (offer, Plan { audio, ..Plan::default() })
+}
+
+pub(in super::super) async fn whep() -> Arc<Whep> {
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+    Whep::bind(config, Metrics::unregistered()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_in_the_engine_ends_that_viewer_only() {
+    let whep = whep().await;
+    let status = SourceStatus::new(SourceState::Live, SystemTime::now(), "rtsp://camera");
+    let metrics = BusMetrics::unregistered();
+    let (stream, _publisher) =
+        Stream::new("yard".parse().unwrap(), Limits::default(), status, metrics);
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        let (offer, plan) = offer();
+        let codecs = [None, Some("PCMA")];
+        let anybody = Principal::Anonymous;
+        let begun = whep.begin(&stream, anybody.clone(), &offer, &plan, codecs, None).await;
+        let id = begun.unwrap().id.to_string();
+        tasks.push(whep.session(&id, "yard", &anybody).unwrap());
+    }
+    let (viewer, session) = &tasks[0];
+    let from = "127.0.0.1:9".parse().unwrap();
+    let datagram = Command::Datagram { viewer: *viewer, from, to: None, data: PANIC.into() };
+    session.task.send(datagram).await.unwrap();
+
+    // The other one is still heard.
+    let (other, session) = &tasks[1];
+    let (heard, hears) = (Instant::now(), |left| whep.sessions() == left);
+    while !hears(1) && heard.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((whep.sessions(), whep.shared.metrics.panics.get()), (1, 1));
+    session.task.send(Command::Leave(*other, "left")).await.unwrap();
+    while !hears(0) && heard.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(whep.sessions(), 0);
+}
