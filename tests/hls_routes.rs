@@ -137,7 +137,7 @@ fn seven_seconds() -> Vec<Draft> {
 }
 
 /// First number of the stream, from the wall time of its first frame.
-const FIRST: u64 = WALL_MS as u64 / 1_000;
+const FIRST: u64 = WALL_MS as u64 / 100;
 
 /// A gateway that has published `frames` of [`seven_seconds`], and the rest.
 async fn gateway_after(frames: usize) -> (Gateway, Vec<Draft>) {
@@ -305,6 +305,64 @@ async fn a_known_failure_is_told_at_once() {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert!(began.elapsed() < MILLIS(1_000));
     assert!(response.text().await.unwrap().contains("source.auth"));
+}
+
+impl Gateway {
+    fn set_state(&self, state: SourceState) {
+        self.publisher.as_ref().unwrap().set_status(|status| status.state = state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_from_before_the_camera_went_idle_is_dropped() {
+    let (mut gateway, _) = gateway_after(161).await;
+    gateway.set_state(SourceState::Idle);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gateway.hls.buffer_bytes(), 0);
+    let began = tokio::time::Instant::now();
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!((3..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(gateway.get(&format!("hls/s{FIRST}.m4s")).await.status(), StatusCode::NOT_FOUND);
+
+    // An hour later the camera is wanted again.
+    gateway.set_state(SourceState::Live);
+    let mut later = seven_seconds();
+    for frame in &mut later {
+        let at = frame.pts.ticks() + 3_600 * 90_000;
+        *frame = draft(&frame.tracks, 0, at, at, frame.kind, frame.data.clone());
+    }
+    later[0].discontinuity = true;
+    gateway.publish_all(&later).await;
+    assert_eq!(gateway.get("index.m3u8").await.status(), StatusCode::OK);
+    let text = gateway.text("").await;
+    assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", FIRST + 36_000)), "{text}");
+    assert!(!text.contains("#EXT-X-DISCONTINUITY\n"), "nothing old is left: {text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_that_comes_while_the_camera_is_away_is_not_given_what_is_left() {
+    let (gateway, _) = gateway_after(161).await;
+    gateway.set_state(SourceState::Connecting);
+    let began = tokio::time::Instant::now();
+    let response = gateway.get("index.m3u8").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!((3..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    gateway.text("").await; // a player that stayed
+}
+
+#[tokio::test]
+async fn a_player_that_comes_before_the_camera_is_back_waits_for_it() {
+    let (mut gateway, rest) = gateway_after(161).await;
+    gateway.set_state(SourceState::Connecting);
+    let mut interest = gateway.stream.watch_interest();
+    let request = tokio::spawn(gateway.http.get(gateway.url("index.m3u8")).send());
+    interest.wait_for(|viewers| *viewers > 0).await.unwrap();
+    assert!(!request.is_finished());
+    gateway.publish_all(&rest).await;
+    assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Config;
 use super::segmenter::Segmenter;
 use super::store::{Snapshot, State, Store};
-use crate::bus::{Join, Seen, Stream, Subscription};
+use crate::bus::{Join, Seen, SourceState, SourceStatus, Stream, Subscription};
 
 /// A player asks at least once in a part or a segment; one that did not for
 /// this long has left.
@@ -32,7 +32,8 @@ impl Channel {
         let (sender, state) = watch::channel(State::Starting);
         let bytes = Arc::new(AtomicUsize::new(0));
         let subscription = stream.subscribe("hls", Join::NewestKey);
-        let reader = tokio::spawn(read(subscription, config, sender, Arc::clone(&bytes)));
+        let status = stream.watch_status();
+        let reader = tokio::spawn(read(subscription, status, config, sender, Arc::clone(&bytes)));
         Arc::new(Self {
             stream: Arc::clone(stream),
             state,
@@ -97,6 +98,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Cuts the stream until it ends.
 async fn read(
     mut frames: Subscription,
+    mut status: watch::Receiver<SourceStatus>,
     config: Config,
     state: watch::Sender<State>,
     bytes: Arc<AtomicUsize>,
@@ -111,13 +113,27 @@ async fn read(
         bytes.store(store.bytes(), Ordering::Relaxed);
         state.send_replace(store.state());
     };
-    while let Some(seen) = frames.next().await {
-        match seen {
-            Seen::Frame(frame) => segmenter.push(&frame, &mut steps),
-            Seen::Skipped(_) => segmenter.interrupt(&mut steps),
-        }
-        if !steps.is_empty() {
-            publish(&mut store, &mut steps);
+    loop {
+        tokio::select! {
+            // What came before the source went idle goes with the rest.
+            biased;
+            seen = frames.next() => {
+                match seen {
+                    Some(Seen::Frame(frame)) => segmenter.push(&frame, &mut steps),
+                    Some(Seen::Skipped(_)) => segmenter.interrupt(&mut steps),
+                    None => break,
+                }
+                if !steps.is_empty() {
+                    publish(&mut store, &mut steps);
+                }
+            }
+            // Nobody watches, and who comes in an hour must not be shown
+            // this hour's pictures as live.
+            () = goes_idle(&mut status) => {
+                segmenter.forget();
+                store.forget();
+                publish(&mut store, &mut steps);
+            }
         }
     }
     segmenter.interrupt(&mut steps);
@@ -125,6 +141,16 @@ async fn read(
     publish(&mut store, &mut steps);
     // Stays until the channel goes: what was listed can still be fetched.
     state.closed().await;
+}
+
+/// Waits until the source has gone idle. Cancel safe.
+async fn goes_idle(status: &mut watch::Receiver<SourceStatus>) {
+    while status.changed().await.is_ok() {
+        if status.borrow_and_update().state == SourceState::Idle {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until there is a playlist that any player accepts, or never will be.
@@ -138,15 +164,15 @@ pub(super) async fn ready(state: &mut watch::Receiver<State>) -> Option<State> {
     state.wait_for(ready).await.ok().map(|state| state.clone())
 }
 
-/// Waits until `enough` holds of the playlist, or it has ended.
+/// Waits until `enough` holds of the playlist, or it has ended. `None` when
+/// there is none, or no more.
 pub(super) async fn wait_for(
     state: &mut watch::Receiver<State>,
     enough: impl Fn(&Snapshot) -> bool,
 ) -> Option<Arc<Snapshot>> {
     let state = state.wait_for(|state| match state {
         State::Live(snapshot) => snapshot.ended || enough(snapshot),
-        State::Starting => false,
-        State::Unplayable(_) => true,
+        State::Starting | State::Unplayable(_) => true,
     });
     match &*state.await.ok()? {
         State::Live(snapshot) => Some(Arc::clone(snapshot)),

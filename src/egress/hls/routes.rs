@@ -74,6 +74,36 @@ async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
     }
 }
 
+/// The playlist for a player that comes now. What is left from before the
+/// source went away would play for a moment and then stand still, without a
+/// word; so there must be media newer than the player. Players that are there
+/// stay.
+async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    let mut state = channel.watch();
+    let old = match &*state.borrow() {
+        State::Live(snapshot) if !snapshot.ended && !is_live(channel) => Some(Arc::clone(snapshot)),
+        _ => None,
+    };
+    let Some(old) = old else { return first_snapshot(channel).await };
+    if is_down(channel) {
+        return Err(Problem::not_ready(channel.stream()));
+    }
+    let number = old.next + u64::from(old.open.is_some());
+    let fresh = |s: &Snapshot| !s.segments.is_empty() && s.reaches(number, Some(0));
+    match tokio::time::timeout(FIRST_SEGMENT, wait_for(&mut state, fresh)).await {
+        Ok(Some(snapshot)) => Ok(snapshot),
+        // The old window was dropped meanwhile.
+        Ok(None) => first_snapshot(channel).await,
+        Err(_) => Err(Problem::not_ready(channel.stream())),
+    }
+}
+
+/// Whether frames come, as far as is known.
+fn is_live(channel: &Channel) -> bool {
+    let stream = channel.stream();
+    stream.tracks().is_some() && stream.status().state == SourceState::Live
+}
+
 fn is_down(channel: &Channel) -> bool {
     channel.stream().status().state == SourceState::Down
 }
@@ -85,9 +115,8 @@ async fn multivariant(
     let channel = channel(&deps, &stream)?;
     channel.touch();
     let sessions = deps.sessions.of("hls");
-    let snapshot = match first_snapshot(&channel).await {
-        // What is left from before the failure would play for a moment and
-        // then stand still, without a word. Players that are there stay.
+    let snapshot = match fresh_snapshot(&channel).await {
+        // It may have failed while the player waited.
         Ok(snapshot) if !snapshot.ended && is_down(&channel) => {
             drop(snapshot);
             Err(Problem::not_ready(channel.stream()))

@@ -76,6 +76,9 @@ const LESSON_BYTES: usize = 16 << 20;
 /// them fit in what `store` holds of a stream.
 pub(super) const SEGMENT_BYTES: usize = 32 << 20;
 
+/// Unit of wall time, in milliseconds, that the first segment number counts.
+const NUMBER_MS: i64 = 100;
+
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
 
@@ -88,6 +91,8 @@ pub(super) struct Segmenter {
     /// would keep Media Source Extensions from playing anything.
     heard: bool,
     unplayable: bool,
+    /// Numbers below were used, or promised in a hint.
+    unused: u64,
     phase: Phase,
 }
 
@@ -110,7 +115,8 @@ impl Phase {
 impl Segmenter {
     pub(super) fn new(config: Config) -> Self {
         let tracks = Arc::default();
-        Self { config, tracks, heard: false, unplayable: false, phase: Phase::learning() }
+        let phase = Phase::learning();
+        Self { config, tracks, heard: false, unplayable: false, unused: 0, phase }
     }
 
     /// Takes the next frame of the bus.
@@ -157,7 +163,7 @@ impl Segmenter {
                     None => return,
                 };
                 let kept = std::mem::take(kept);
-                let mut cutter = Cutter::new(targets, &kept[0]);
+                let mut cutter = Cutter::new(targets, &kept[0], self.unused);
                 out.push(Step::Start(targets, cutter.number));
                 for frame in &kept {
                     cutter.push(frame, &self.tracks, self.heard, out);
@@ -165,6 +171,15 @@ impl Segmenter {
                 self.phase = Phase::Cutting(Box::new(cutter));
             }
         }
+    }
+
+    /// Starts anew with the next frame, above all numbers used so far.
+    pub(super) fn forget(&mut self) {
+        let unused = match &self.phase {
+            Phase::Learning { .. } => self.unused,
+            Phase::Cutting(cutter) => cutter.number.saturating_add(1),
+        };
+        *self = Self { unused, ..Self::new(self.config) };
     }
 
     /// Frames were lost before the next one: what follows does not continue.
@@ -216,7 +231,7 @@ struct Lanes {
 }
 
 impl Cutter {
-    fn new(targets: Targets, first: &Frame) -> Self {
+    fn new(targets: Targets, first: &Frame, unused: u64) -> Self {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
         let millis = ClockRate::new(1_000).expect("not zero");
         let origin = wall_ms.saturating_sub(first.pts.rescaled(millis));
@@ -224,9 +239,10 @@ impl Cutter {
             targets,
             origin: MediaTime::new(origin, millis),
             lanes: None,
-            // Segments last longer than a second, so numbers fall behind the
-            // clock, and a restart begins above all it used.
-            number: (wall_ms / 1_000) as u64,
+            // Segments last a second at the least, those that a reconnect or
+            // a new setting cuts short a tenth of it all in all. So numbers
+            // fall behind the clock, and a restart begins above all it used.
+            number: ((wall_ms / NUMBER_MS) as u64).max(unused),
             fragments: 0,
             segment_began: None,
             segment_bytes: 0,

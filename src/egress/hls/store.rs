@@ -127,6 +127,11 @@ impl Store {
         }
     }
 
+    /// Drops all there is; what follows starts anew.
+    pub(super) fn forget(&mut self) {
+        (self.state, self.unplayable) = (None, None);
+    }
+
     /// Nothing will follow.
     pub(super) fn end(&mut self) {
         if let Some(state) = &mut self.state {

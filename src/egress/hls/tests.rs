@@ -19,7 +19,7 @@ use crate::media::{
 
 /// 2026-09-21, and a quarter of a second.
 const WALL_MS: i64 = 1_790_000_000_250;
-const FIRST: u64 = 1_790_000_000;
+const FIRST: u64 = 17_900_000_002;
 
 fn video(width: u32) -> Track {
     let codec = Codec::H264(Avc {
@@ -411,6 +411,46 @@ fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     let read = Read::new(&text);
     assert!(!read.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS"));
     assert!(read.segments.iter().all(|s| s.length() <= 6.0), "{text}");
+}
+
+#[test]
+fn a_restart_begins_above_all_numbers_used_however_short_the_segments() {
+    // Segments of a second, and a reconnect twice a second after a while.
+    let config = Config { segment: Duration::from_secs(1), ..Config::default() };
+    let mut show = Show::camera();
+    (show.segmenter, show.store) = (Segmenter::new(config), Store::new(&config));
+    for n in 0..1_500 {
+        let back = n > 500 && n % 13 == 0;
+        let kind = if n % 25 == 0 || back { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, back);
+    }
+    let used = show.now().next;
+    assert!(used > FIRST + 80, "{used}");
+
+    let mut again = Show::camera();
+    for n in 1_501..1_700 {
+        let kind = if n % 25 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        again.frame(0, n * 40, kind, false);
+    }
+    let first = again.now().segments[0].head.number;
+    assert!(first > used, "{first} after {used}");
+}
+
+#[test]
+fn what_is_forgotten_is_gone_and_its_numbers_stay_used() {
+    let mut show = Show::camera();
+    show.play(0..500);
+    let used = show.now().next;
+    show.segmenter.forget();
+    show.store.forget();
+    assert!(matches!(show.store.state(), State::Starting) && show.store.bytes() == 0);
+    // The camera's clock was set back meanwhile.
+    show.snapshot = None;
+    show.objects.clear();
+    show.play(0..200);
+    let first = show.now().segments[0].head.number;
+    assert!(first > used, "{first} after {used}");
+    assert_eq!(show.now().listed()[0].head.number, first);
 }
 
 #[test]
