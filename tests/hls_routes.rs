@@ -316,6 +316,7 @@ impl Gateway {
 #[tokio::test(start_paused = true)]
 async fn a_window_from_before_the_camera_went_idle_is_dropped() {
     let (mut gateway, _) = gateway_after(161).await;
+    gateway.publisher.as_mut().unwrap().forget();
     gateway.set_state(SourceState::Idle);
     for _ in 0..10 {
         tokio::task::yield_now().await;
