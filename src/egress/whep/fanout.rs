@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
+use super::group::Group;
 use super::packetizer::Packets;
 use super::reorder;
 use super::sessions::Shared;
@@ -59,6 +60,7 @@ pub(super) struct Fanout {
     due: HashMap<SessionId, Instant>,
     outbox: Outbox,
     tracks: Option<Arc<Tracks>>,
+    group: Group,
     sent_bytes: IntCounter,
 }
 
@@ -71,6 +73,7 @@ impl Fanout {
         Self {
             sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
             _interest: stream.watch(),
+            group: Group::new(stream.buffer_bytes().1),
             stream,
             shared,
             commands,
@@ -84,15 +87,18 @@ impl Fanout {
 
     /// Runs until nobody watches, or the stream has ended.
     pub(super) async fn run(mut self) {
-        let mut frames = self.stream.subscribe("whep", Join::Live);
+        let join = if self.stream.can_start() { Join::NewestKey } else { Join::Live };
+        let mut frames = self.stream.subscribe("whep", join);
+        // What viewers start with is complete before the first of them asks.
+        while let Some(seen) = frames.try_next() {
+            self.seen(seen).await;
+        }
         loop {
             let due = self.timers.peek().map(|Reverse((at, _))| *at);
             let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             tokio::select! {
                 seen = frames.next() => match seen {
-                    Some(Seen::Frame(frame)) => self.frame(&frame).await,
-                    // The next one is a key frame, and all viewers can go on.
-                    Some(Seen::Skipped(_)) => {}
+                    Some(seen) => self.seen(seen).await,
                     None => {
                         self.close_all("stream_ended").await;
                         self.shared.forget(&self.stream);
@@ -116,6 +122,14 @@ impl Fanout {
         }
     }
 
+    async fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Frame(frame) => self.frame(&frame).await,
+            // The next one is a key frame, and all viewers can go on.
+            Seen::Skipped(_) => self.group.clear(),
+        }
+    }
+
     async fn frame(&mut self, frame: &Frame) {
         if !self.tracks.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.tracks)) {
             self.tracks = Some(Arc::clone(&frame.tracks));
@@ -131,6 +145,7 @@ impl Fanout {
             return;
         }
         let Some(packets) = Packets::of(frame).map(Arc::new) else { return };
+        self.group.push(&packets);
         let (now, ids) = (Instant::now(), self.ids());
         for id in ids {
             self.with(id, now, |viewer, _| viewer.offer(now, &packets));
@@ -194,7 +209,7 @@ impl Fanout {
         let Some(viewer) = self.viewers.get_mut(&id) else { return };
         let step = || {
             act(viewer, &mut self.outbox);
-            viewer.settle(now, &self.stream, &mut self.outbox)
+            viewer.settle(now, &self.group, &mut self.outbox)
         };
         let Ok(health) = catch_unwind(AssertUnwindSafe(step)) else { return self.abandon(id) };
         let Some(viewer) = self.viewers.get_mut(&id) else { return };
@@ -258,4 +273,4 @@ impl Fanout {
 
 #[cfg(test)]
 #[path = "fanout_tests.rs"]
-mod tests;
+pub(super) mod tests;

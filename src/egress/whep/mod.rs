@@ -14,6 +14,7 @@
 mod candidates;
 mod engine;
 mod fanout;
+mod group;
 mod metrics;
 mod offer;
 mod packetizer;

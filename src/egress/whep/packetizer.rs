@@ -175,6 +175,21 @@ fn opus(data: &Bytes) -> Vec<Payload> {
     vec![Payload { bytes: data.clone(), later: 0, marker: false }]
 }
 
+/// A picture in one packet, 40 ms after the one before.
+#[cfg(test)]
+pub(super) fn picture(sequence: u64, key: bool, size: usize) -> std::sync::Arc<Packets> {
+    let payload = Payload { bytes: Bytes::from(vec![0x41; size]), later: 0, marker: true };
+    std::sync::Arc::new(Packets {
+        sequence,
+        kind: MediaKind::Video,
+        codec: "H.264",
+        entry: key,
+        ticks: sequence as i64 * 3_600,
+        wall: WallTime::from_unix_nanos(0),
+        payloads: vec![payload],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -256,7 +256,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn new(shared: Arc<Shared>, id: SessionId) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: SessionId) -> Self {
         shared.metrics.sessions.add("connecting", 1);
         Self { shared, id, state: "connecting" }
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::engine::{Peer, Report};
+use super::group::Group;
 use super::offer::MAX_CANDIDATES;
 use super::packetizer::{Packets, Payload};
 use super::sessions::Place;
 use super::socket::Outbox;
 use super::stamps;
 use super::stun::Kind;
-use crate::bus::{Join, Seen, Stream};
 use crate::media::MediaKind;
 
 /// A viewer that has not connected by then will not.
@@ -217,31 +217,13 @@ impl Viewer {
 
     /// Queues the group of pictures being shown, so that nobody waits for the
     /// camera's next key frame.
-    fn catch_up(&mut self, stream: &Stream, now: Instant) {
-        let Some(video) = self.video else { return };
-        let first_time = self.newest.is_none();
-        let mut reader = stream.subscribe("whep", Join::NewestKey);
-        let mut frames: Vec<Arc<Packets>> = Vec::new();
-        while let Some(seen) = reader.try_next() {
-            match seen {
-                // Overtaken while reading: what was read is of no use.
-                Seen::Skipped(_) => frames.clear(),
-                Seen::Frame(frame) => {
-                    // To one that is live already, only what it was sent.
-                    if !first_time && frame.sequence >= self.next_sequence.max(1) {
-                        break;
-                    }
-                    self.next_sequence = self.next_sequence.max(frame.sequence + 1);
-                    if Some(frame.track) == frame.tracks.video().map(|track| track.id) {
-                        frames.extend(Packets::of(&frame).map(Arc::new));
-                    }
-                }
-            }
-        }
-        frames.retain(|packets| packets.codec == video);
-        if !frames.first().is_some_and(|packets| packets.entry) {
+    fn catch_up(&mut self, group: &Group, now: Instant) {
+        let frames = group.pictures();
+        if !frames.first().is_some_and(|packets| self.video == Some(packets.codec)) {
             return;
         }
+        self.next_sequence =
+            frames.last().map_or(0, |packets| packets.sequence + 1).max(self.next_sequence);
         let times: Vec<i64> = frames.iter().map(|packets| packets.ticks).collect();
         if let [.., a, b] = times[..] {
             self.duration = (b - a).clamp(1, 90_000);
@@ -253,13 +235,13 @@ impl Viewer {
                 None => return,
             },
         };
-        let bytes: usize = frames.iter().map(|packets| packets.bytes()).sum();
-        let pause = Duration::from_secs_f64(bytes as f64 / REPEATED_BYTES_PER_SECOND);
+        let pause = Duration::from_secs_f64(group.bytes() as f64 / REPEATED_BYTES_PER_SECOND);
         self.key_frame_interval = KEY_FRAME_INTERVAL.max(pause);
         self.seeking = false;
         self.key_frame_at = Some(now);
         self.newest = times.last().copied();
-        self.queue.extend(frames.into_iter().zip(times).map(|(frame, time)| (frame, time, 0)));
+        self.queue
+            .extend(frames.iter().zip(times).map(|(frame, time)| (Arc::clone(frame), time, 0)));
     }
 
     /// Sends what is queued, as fast as the viewer can take it.
@@ -300,17 +282,17 @@ impl Viewer {
 
     /// Follows up whatever just happened: sends what can be sent, heeds what
     /// the viewer reported.
-    pub(super) fn settle(&mut self, now: Instant, stream: &Stream, outbox: &mut Outbox) -> Health {
+    pub(super) fn settle(&mut self, now: Instant, group: &Group, outbox: &mut Outbox) -> Health {
         if matches!(self.stage, Stage::Connected(start) if start <= now) {
             self.stage = Stage::Live;
-            self.catch_up(stream, now);
+            self.catch_up(group, now);
         }
         loop {
             if self.stage == Stage::Live
                 && self.queue.is_empty()
                 && self.key_frame_due.take_if(|due| *due <= now).is_some()
             {
-                self.catch_up(stream, now);
+                self.catch_up(group, now);
             }
             self.pump(now, outbox);
             let reports: Vec<Report> = self.peer.reports().collect();
@@ -394,3 +376,7 @@ fn count_within(payloads: &[Payload], allowance: usize) -> usize {
     };
     payloads.iter().take_while(fits).count()
 }
+
+#[cfg(test)]
+#[path = "viewer_tests.rs"]
+mod tests;
