@@ -260,6 +260,15 @@ async fn a_key_frame_no_longer_held_is_waited_for_and_then_missed() {
 }
 
 #[tokio::test]
+async fn pictures_a_camera_has_forgotten_are_shown_to_nobody() {
+    let (gateway, mut camera) = gateway_showing(avc(), None).await;
+    camera.publisher.forget();
+    let (player, offer) = Player::offering(&[Video]).await;
+    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    assert_eq!(problem(response).await.1, "stream.starting");
+}
+
+#[tokio::test]
 async fn the_next_key_frame_ends_the_wait() {
     let (gateway, mut camera) = gateway_without_key_frame().await;
     let (player, offer) = Player::offering(&[Video]).await;

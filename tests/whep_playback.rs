@@ -123,6 +123,27 @@ async fn a_viewer_that_lost_its_picture_gets_the_key_frame_again() {
 }
 
 #[tokio::test]
+async fn a_camera_that_forgot_its_pictures_goes_on_for_those_who_watch() {
+    let gateway = Gateway::start().await;
+    let (stream, publisher) = gateway.stream("yard");
+    let mut camera = Camera::new(publisher, clip(), None);
+    (0..PAST).for_each(|_| camera.publish());
+    let (mut player, mut units) = playing(&gateway).await;
+    while deltas(&units) < PAST - 1 {
+        units.push(&video(&mut player).await);
+    }
+    camera.publisher.forget();
+    while !stream.can_start() {
+        camera.publish();
+    }
+    while keys(&units) < 2 {
+        units.push(&video(&mut player).await);
+    }
+    // And for those who come.
+    playing(&gateway).await;
+}
+
+#[tokio::test]
 async fn delete_ends_the_session_on_both_sides() {
     let gateway = Gateway::start().await;
     let (stream, publisher) = gateway.stream("yard");

@@ -28,7 +28,7 @@ impl Metrics {
             Opts::new(
                 "porthole_udp_discarded_packets_total",
                 "Datagrams on the WebRTC port thrown away: not WebRTC, of no session, too many \
-                 at once, or not sent because the system refused",
+                 at once, not sent because the system refused, or for a viewer that fell behind",
             ),
             &["reason"],
         )?;
@@ -51,6 +51,11 @@ impl Metrics {
 
     pub(super) fn feedback(&self, kind: &'static str) {
         self.feedback.with_label_values(&[kind]).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn discards(&self, reason: &'static str) -> u64 {
+        self.discarded.with_label_values(&[reason]).get()
     }
 
     pub(super) fn discarded(&self, reason: &'static str, datagrams: u64) {

@@ -11,6 +11,7 @@
 //! why, never a connection without a picture. A frame is cut into packets once
 //! per stream, and read from the bus once, whatever the number of viewers.
 
+mod backlog;
 mod candidates;
 mod engine;
 mod fanout;

@@ -283,6 +283,11 @@ impl Place {
         self.shared.metrics.feedback(kind);
     }
 
+    /// Packets were thrown away since the viewer could not be sent them in time.
+    pub(super) fn fell_behind(&self, packets: u64) {
+        self.shared.metrics.discarded("viewer_behind", packets);
+    }
+
     pub(super) fn ended(&self, end: &'static str, after: Duration) {
         if self.state == "connecting" && end == "ice_failed" {
             self.shared.metrics.sessions.setup(Code::ViewerIceFailed.as_str());

@@ -1,12 +1,12 @@
 //! One viewer: its connection, and how much of the stream it has been sent.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::backlog::{Backlog, Waiting};
 use super::engine::{Peer, Report};
 use super::group::Group;
 use super::offer::MAX_CANDIDATES;
@@ -58,8 +58,7 @@ pub(super) struct Viewer {
     next_sequence: u64,
     /// Waits for a frame to start at.
     seeking: bool,
-    /// Cut into packets, not yet sent: frame, its RTP time, packets done.
-    queue: VecDeque<(Arc<Packets>, i64, usize)>,
+    queue: Backlog,
     /// RTP time and distance of the newest picture queued.
     newest: Option<i64>,
     duration: i64,
@@ -112,7 +111,7 @@ impl Viewer {
             addresses: Vec::new(),
             next_sequence: 0,
             seeking: true,
-            queue: VecDeque::new(),
+            queue: Backlog::default(),
             newest: None,
             duration: 3_600,
             key_frame_at: None,
@@ -180,8 +179,13 @@ impl Viewer {
             return;
         }
         self.next_sequence = packets.sequence + 1;
+        let dropped = self.queue.drop_overdue(now);
+        if dropped > 0 {
+            self.place.fell_behind(dropped);
+            self.seeking = true;
+        }
         if packets.kind == MediaKind::Audio {
-            self.queue.push_back((Arc::clone(packets), packets.ticks, 0));
+            self.queue.push(now, Arc::clone(packets), packets.ticks);
             return;
         }
         if self.seeking && !packets.entry {
@@ -193,7 +197,7 @@ impl Viewer {
             self.key_frame_at = Some(now);
             self.key_frame_due = None;
         }
-        self.queue_picture(Arc::clone(packets), packets.ticks);
+        self.queue_picture(now, Arc::clone(packets), packets.ticks);
     }
 
     /// Whether it can take what the stream now is.
@@ -201,7 +205,7 @@ impl Viewer {
         self.video.is_none() || codec.is_none() || self.video == codec
     }
 
-    fn queue_picture(&mut self, packets: Arc<Packets>, ticks: i64) {
+    fn queue_picture(&mut self, now: Instant, packets: Arc<Packets>, ticks: i64) {
         let ticks = match self.newest {
             Some(newest) => {
                 if (1..=90_000).contains(&(ticks - newest)) {
@@ -212,14 +216,14 @@ impl Viewer {
             None => ticks,
         };
         self.newest = Some(ticks);
-        self.queue.push_back((packets, ticks, 0));
+        self.queue.push(now, packets, ticks);
     }
 
     /// Queues the group of pictures being shown, so that nobody waits for the
     /// camera's next key frame.
     fn catch_up(&mut self, group: &Group, now: Instant) {
         let frames = group.pictures();
-        if !frames.first().is_some_and(|packets| self.video == Some(packets.codec)) {
+        if frames.first().is_none_or(|packets| self.video != Some(packets.codec)) {
             return;
         }
         self.next_sequence =
@@ -240,8 +244,10 @@ impl Viewer {
         self.seeking = false;
         self.key_frame_at = Some(now);
         self.newest = times.last().copied();
-        self.queue
-            .extend(frames.iter().zip(times).map(|(frame, time)| (Arc::clone(frame), time, 0)));
+        self.queue.expect(group.bytes());
+        for (packets, time) in frames.iter().zip(times) {
+            self.queue.push(now, Arc::clone(packets), time);
+        }
     }
 
     /// Sends what is queued, as fast as the viewer can take it.
@@ -253,7 +259,7 @@ impl Viewer {
             self.allowance = self.allowance.saturating_add(gained).min(BURST);
             self.allowance_at = now;
         }
-        while let Some((packets, ticks, done)) = self.queue.front_mut() {
+        while let Some(Waiting { packets, ticks, done, .. }) = self.queue.front_mut() {
             let rest = &packets.payloads[*done..];
             let fits = count_within(rest, self.allowance);
             if fits == 0 {
@@ -270,7 +276,7 @@ impl Viewer {
             if *ticks == packets.ticks {
                 self.peer.report(now, packets.kind, packets.wall, *ticks);
             }
-            self.queue.pop_front();
+            self.queue.pop();
             if !self.started {
                 self.started = true;
                 self.place.first_frame(self.asked.elapsed());

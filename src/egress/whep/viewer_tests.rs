@@ -1,3 +1,4 @@
+use super::super::Whep;
 use super::super::fanout::tests::{offer, whep};
 use super::super::packetizer::picture;
 use super::super::switchboard::SessionId;
@@ -5,7 +6,10 @@ use super::*;
 
 /// A viewer of H.264 to whom nothing is sent, since it never connects.
 async fn viewer(now: Instant) -> Viewer {
-    let whep = whep().await;
+    place_in(&whep().await, now)
+}
+
+fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
     let (offer, plan) = offer();
     let (peer, _) = Peer::answer(now, &offer, &plan).unwrap();
     let place = Place::new(Arc::clone(&whep.shared), SessionId::random());
@@ -15,7 +19,7 @@ async fn viewer(now: Instant) -> Viewer {
 }
 
 fn queued(viewer: &Viewer) -> Vec<u64> {
-    viewer.queue.iter().map(|(packets, ..)| packets.sequence).collect()
+    viewer.queue.packets().map(|packets| packets.sequence).collect()
 }
 
 #[tokio::test]
@@ -27,10 +31,46 @@ async fn viewers_that_join_share_the_packets_of_the_past() {
     one.catch_up(&group, now);
     other.catch_up(&group, now);
     assert_eq!(queued(&one), (1..=50).collect::<Vec<u64>>());
-    let mut pairs = one.queue.iter().zip(&other.queue);
-    assert!(pairs.all(|(mine, theirs)| Arc::ptr_eq(&mine.0, &theirs.0)));
+    let shared = |(mine, theirs)| Arc::ptr_eq(mine, theirs);
+    assert!(one.queue.packets().zip(other.queue.packets()).all(shared));
     // What is to be shown next comes once, and only once.
     one.offer(now, &picture(50, false, 1_000));
     one.offer(now, &picture(51, false, 1_000));
     assert_eq!(queued(&one).last_chunk(), Some(&[49, 50, 51]));
+}
+
+#[tokio::test]
+async fn a_viewer_too_slow_goes_on_at_the_next_key_frame() {
+    let (whep, now) = (whep().await, Instant::now());
+    let mut late = place_in(&whep, now);
+    late.offer(now, &picture(1, true, 1_000));
+    late.offer(now + Duration::from_secs(2), &picture(2, false, 1_000));
+    assert_eq!(queued(&late), [1, 2]);
+    let now = now + Duration::from_secs(4);
+    late.offer(now, &picture(3, false, 1_000));
+    late.offer(now, &picture(4, false, 1_000));
+    assert_eq!(queued(&late), [0u64; 0]);
+    late.offer(now, &picture(5, true, 1_000));
+    late.offer(now, &picture(6, false, 1_000));
+    assert_eq!(queued(&late), [5, 6]);
+
+    let mut large = place_in(&whep, now);
+    (1..=9).for_each(|sequence| large.offer(now, &picture(sequence, sequence == 1, 1 << 20)));
+    assert_eq!(queued(&large).len(), 9);
+    large.offer(now, &picture(10, false, 1 << 20));
+    large.offer(now, &picture(11, true, 1 << 20));
+    assert_eq!(queued(&large), [11]);
+    let lost = whep.shared.metrics.discards("viewer_behind");
+    assert_eq!(lost, 2 + 9);
+}
+
+#[tokio::test]
+async fn a_large_group_to_start_with_is_no_delay() {
+    let now = Instant::now();
+    let mut group = Group::new(32 << 20);
+    (1..=20).for_each(|sequence| group.push(&picture(sequence, sequence == 1, 1 << 20)));
+    let mut viewer = viewer(now).await;
+    viewer.catch_up(&group, now);
+    viewer.offer(now, &picture(21, false, 1_000));
+    assert_eq!(queued(&viewer).len(), 21);
 }
