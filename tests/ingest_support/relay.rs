@@ -75,8 +75,10 @@ impl Relay {
     pub fn start(camera: u16, fault: Fault) -> Self {
         let reserved = bound(0);
         let port = reserved.local_addr().unwrap().as_socket().unwrap().port();
+        // Listening before anybody is told the port.
+        let listener = (!fault.refuses()).then(|| listen(port));
         let (fault, faults) = watch::channel(fault);
-        let task = tokio::spawn(serve(port, camera, faults));
+        let task = tokio::spawn(serve(listener, port, camera, faults));
         Self { port, fault, task, _reserved: reserved }
     }
 
@@ -96,12 +98,17 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(port: u16, camera: u16, mut faults: watch::Receiver<Fault>) {
+async fn serve(
+    mut listening: Option<TcpListener>,
+    port: u16,
+    camera: u16,
+    mut faults: watch::Receiver<Fault>,
+) {
     // Aborted with this task.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         faults.wait_for(|fault| !fault.refuses()).await.unwrap();
-        let listener = listen(port);
+        let listener = listening.take().unwrap_or_else(|| listen(port));
         let mut refusals = faults.clone();
         loop {
             tokio::select! {
