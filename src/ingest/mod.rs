@@ -5,8 +5,12 @@
 //! Not here: who watches (`egress`), what the frames become (`cmaf`, `egress`).
 //!
 //! Promise: a camera is retried from the first attempt and never given up;
-//! its faults are shown by every output; whatever it sends, it costs bounded
-//! memory and nobody but itself its stream. No process is ever spawned.
+//! its faults are shown by every output; whatever media it sends, it costs
+//! bounded memory and nobody but itself its stream. No process is ever spawned.
+//!
+//! Not kept yet: `retina` buffers a whole RTSP message before we see it, so an
+//! endless header, or an SDP of megabytes, is bounded only by the time limit
+//! on each request.
 
 mod backoff;
 pub mod depacketize;
