@@ -84,8 +84,7 @@ struct TrackLine {
 
 impl TrackLine {
     fn ticks(&self, nanos: i64) -> i64 {
-        let nano = ClockRate::new(1_000_000_000).expect("a billion is not zero");
-        MediaTime::new(nanos, nano).rescaled(self.rate)
+        MediaTime::new(nanos, ClockRate::NANOSECONDS).rescaled(self.rate)
     }
 
     fn nanos(&self, ticks: i64) -> i64 {
@@ -134,18 +133,18 @@ impl Timeline {
         let floor = self.floor;
         let line = self.tracks.get_mut(track)?;
 
-        let (rtp_zero, line_zero) = *line.anchor.get_or_insert_with(|| {
-            let elapsed = MediaTime::new(rtp, line.rate).nanos();
+        let (rtp_zero, line_zero) = line.anchor.unwrap_or_else(|| {
+            let elapsed = line.nanos(rtp);
             // The session starts now, or just behind what is already out.
             let start = now.max(floor);
             let base = *self.base.get_or_insert(start.saturating_sub(elapsed));
             let by_rtp = base.saturating_add(elapsed);
             // An RTP-Info that is off by seconds (some cameras send zero) is none.
             let sane = by_rtp.abs_diff(start) < MAX_AHEAD as u64;
-            let nano = ClockRate::new(1_000_000_000).expect("a billion is not zero");
             let position = if sane { by_rtp } else { start };
-            (rtp, MediaTime::new(position.max(floor), nano).rescaled(line.rate))
+            (rtp, line.ticks(position.max(floor)))
         });
+        line.anchor = Some((rtp_zero, line_zero));
         let expected = line_zero.saturating_add(rtp.saturating_sub(rtp_zero));
 
         let mut repaired = false;

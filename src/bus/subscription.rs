@@ -122,11 +122,6 @@ impl Subscription {
         }
     }
 
-    /// Frames published and not yet taken.
-    pub fn lag(&self) -> u64 {
-        self.ring.head().saturating_sub(self.cursor)
-    }
-
     fn rejoin(&mut self) {
         self.lost_from.get_or_insert(self.cursor);
         let newest = self.ring.newest_entry().filter(|&newest| newest > self.cursor);

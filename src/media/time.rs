@@ -13,6 +13,10 @@ impl ClockRate {
     /// The clock of every RTP video payload (RFC 3551 §5).
     pub const VIDEO: Self = Self(NonZeroU32::new(90_000).expect("90,000 is not zero"));
 
+    /// Nanoseconds, to put plain spans on a line.
+    pub const NANOSECONDS: Self =
+        Self(NonZeroU32::new(1_000_000_000).expect("a billion is not zero"));
+
     /// `hz` ticks per second; `None` for zero.
     pub fn new(hz: u32) -> Option<Self> {
         NonZeroU32::new(hz).map(Self)

@@ -97,8 +97,8 @@ impl Lane {
     pub(super) fn finish(&mut self, at_most: Duration) -> Option<i64> {
         let mut last = self.open.take()?;
         let nanos = i64::try_from(at_most.as_nanos()).unwrap_or(i64::MAX);
-        let second = ClockRate::new(1_000_000_000).expect("not zero");
-        let at_most = ticks(MediaTime::new(nanos, second).rescaled(self.rate()));
+        let at_most = MediaTime::new(nanos, ClockRate::NANOSECONDS);
+        let at_most = ticks(at_most.rescaled(self.rate()));
         last.sample.duration = self.usual.map_or(at_most, |usual| usual.min(at_most));
         let end = last.dts.saturating_add(i64::from(last.sample.duration));
         self.samples.push_back(last);
