@@ -56,6 +56,13 @@ fn keys(units: &Depacketizer) -> usize {
     units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 5).count()
 }
 
+/// Receives until there are that many pictures that need another one.
+async fn receive(player: &mut Player, units: &mut Depacketizer, wanted: usize) {
+    while deltas(units) < wanted {
+        units.push(&video(player).await);
+    }
+}
+
 /// Distinct RTP times, in order of arrival.
 fn times(units: &Depacketizer) -> Vec<u32> {
     let mut times: Vec<u32> = units.units.iter().map(|(time, _)| *time).collect();
@@ -72,13 +79,9 @@ async fn the_picture_starts_from_the_newest_key_frame_and_runs_up_to_live() {
     (0..PAST).for_each(|_| camera.publish());
 
     let (mut player, mut units) = playing(&gateway).await;
-    while deltas(&units) < PAST - 1 {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, PAST - 1).await;
     (0..3).for_each(|_| camera.publish());
-    while deltas(&units) < PAST + 2 {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, PAST + 2).await;
 
     let kinds: Vec<u8> = units.units.iter().take(4).map(|(_, unit)| unit[0] & 0x1f).collect();
     assert!(kinds.starts_with(&[7, 8]) && kinds.contains(&5), "{kinds:?}");
@@ -104,20 +107,14 @@ async fn a_viewer_that_lost_its_picture_gets_the_key_frame_again() {
     let mut camera = Camera::new(publisher, clip(), None);
     (0..PAST).for_each(|_| camera.publish());
     let (mut player, mut units) = playing(&gateway).await;
-    while deltas(&units) < PAST - 1 {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, PAST - 1).await;
     assert_eq!(keys(&units), 1);
 
     player.want_key_frame().await;
-    while deltas(&units) < 2 * (PAST - 1) {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, 2 * (PAST - 1)).await;
     assert_eq!(keys(&units), 2);
     camera.publish();
-    while deltas(&units) < 2 * (PAST - 1) + 1 {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, 2 * (PAST - 1) + 1).await;
     let forward = |pair: &[u32]| (1..90_000).contains(&pair[1].wrapping_sub(pair[0]));
     assert!(times(&units).windows(2).all(forward), "a picture was stamped at or before another");
 }
@@ -129,9 +126,7 @@ async fn a_camera_that_forgot_its_pictures_goes_on_for_those_who_watch() {
     let mut camera = Camera::new(publisher, clip(), None);
     (0..PAST).for_each(|_| camera.publish());
     let (mut player, mut units) = playing(&gateway).await;
-    while deltas(&units) < PAST - 1 {
-        units.push(&video(&mut player).await);
-    }
+    receive(&mut player, &mut units, PAST - 1).await;
     camera.publisher.forget();
     while !stream.can_start() {
         camera.publish();
