@@ -79,6 +79,11 @@ pub(super) const SEGMENT_BYTES: usize = 32 << 20;
 /// Unit of wall time, in milliseconds, that the first segment number counts.
 const NUMBER_MS: i64 = 100;
 
+/// Sound that is away for longer than this is left out until it comes again.
+/// A player stands still where its sound ends, so not much longer than what
+/// it has in its buffer; longer than any pause between two packets.
+const SILENCE: Duration = Duration::from_secs(4);
+
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
 
@@ -87,9 +92,10 @@ pub(super) struct Segmenter {
     config: Config,
     /// Tracks of the newest frame.
     tracks: Arc<Tracks>,
-    /// Whether sound has ever come. A track that is announced but silent
-    /// would keep Media Source Extensions from playing anything.
-    heard: bool,
+    /// Stream time of the newest sound, while it comes. A track that is
+    /// announced but silent would keep Media Source Extensions from playing
+    /// anything.
+    heard: Option<i64>,
     unplayable: bool,
     /// Numbers below were used, or promised in a hint.
     unused: u64,
@@ -116,7 +122,7 @@ impl Segmenter {
     pub(super) fn new(config: Config) -> Self {
         let tracks = Arc::default();
         let phase = Phase::learning();
-        Self { config, tracks, heard: false, unplayable: false, unused: 0, phase }
+        Self { config, tracks, heard: None, unplayable: false, unused: 0, phase }
     }
 
     /// Takes the next frame of the bus.
@@ -137,10 +143,15 @@ impl Segmenter {
             }
             return;
         };
-        self.heard |= frame.kind == FrameKind::Audio;
+        let now = frame.dts.nanos();
+        if frame.kind == FrameKind::Audio {
+            self.heard = Some(now);
+        }
+        self.heard = self.heard.filter(|heard| nanos(now.saturating_sub(*heard)) <= SILENCE);
+        let heard = self.heard.is_some();
 
         match &mut self.phase {
-            Phase::Cutting(cutter) => cutter.push(frame, &self.tracks, self.heard, out),
+            Phase::Cutting(cutter) => cutter.push(frame, &self.tracks, heard, out),
             Phase::Learning { lesson, kept, bytes } => {
                 if frame.track == lead {
                     let key = frame.is_entry_point();
@@ -166,7 +177,7 @@ impl Segmenter {
                 let mut cutter = Cutter::new(targets, &kept[0], self.unused);
                 out.push(Step::Start(targets, cutter.number));
                 for frame in &kept {
-                    cutter.push(frame, &self.tracks, self.heard, out);
+                    cutter.push(frame, &self.tracks, heard, out);
                 }
                 self.phase = Phase::Cutting(Box::new(cutter));
             }
@@ -259,10 +270,11 @@ impl Cutter {
         if frame.track == lead.id {
             if let Some(lanes) = &self.lanes {
                 let gap = lanes.lead.since_newest(frame).unwrap_or_default();
-                // Sound that only now began to come needs a new init segment;
-                // a frame longer than a segment cannot be listed.
-                let more = lanes.audio.is_none() && audio.is_some() && frame.is_entry_point();
-                if frame.discontinuity || more || gap > self.targets.segment {
+                // Sound that only now began to come, or has stopped, needs a
+                // new init segment; a frame longer than a segment cannot be
+                // listed.
+                let other = lanes.audio.is_some() != audio.is_some() && frame.is_entry_point();
+                if frame.discontinuity || other || gap > self.targets.segment {
                     self.interrupt(Some(frame), out);
                 }
             }

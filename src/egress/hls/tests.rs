@@ -508,6 +508,25 @@ fn a_track_that_is_announced_but_silent_is_left_out_until_it_is_heard() {
 }
 
 #[test]
+fn sound_that_stops_is_left_out_before_players_wait_for_it() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    for n in 0..300 {
+        show.frame(1, n * 40, FrameKind::Audio, false);
+        show.play(n..n + 1);
+    }
+    assert!(multivariant(show.now()).contains("fLaC"));
+    // A pause of 3 s is none.
+    show.play(300..375);
+    show.frame(1, 375 * 40, FrameKind::Audio, false);
+    show.play(375..450);
+    assert!(multivariant(show.now()).contains("fLaC"));
+    // The next key frame after 4 s: at 18 s.
+    show.play(450..600);
+    assert!(!multivariant(show.now()).contains("fLaC"));
+    assert_eq!(show.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}
+
+#[test]
 fn sound_alone_is_a_stream_too() {
     let mut show = Show::new(vec![sound()]);
     for n in 0..1_000 {
