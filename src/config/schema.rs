@@ -105,6 +105,7 @@ fn long_form(mut section: Section<'_>) -> Option<Source> {
     let username = section.take("username").and_then(|item| item.text());
     let password = password(&mut section);
     let transport = section.take("transport").and_then(|item| item.checked());
+    let after_loss = section.take("after_loss").and_then(|item| item.checked());
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
     section.not_yet("substream");
     section.not_yet("tls");
@@ -123,6 +124,7 @@ fn long_form(mut section: Section<'_>) -> Option<Source> {
             });
         }
         source.transport = transport.unwrap_or_default();
+        source.after_loss = after_loss.unwrap_or_default();
         source.on_demand = on_demand.unwrap_or(false);
     }
     source

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
-use crate::ingest::Transport;
+use crate::ingest::{AfterLoss, Transport};
 
 struct Written {
     layers: Layers,
@@ -57,7 +57,7 @@ fn both_forms_of_a_stream_are_read() {
     let yaml = format!(
         "streams:\n  front-door: rtsp://viewer:${{FRONT_PW}}@10.0.0.5/stream1\n  yard:\n    \
          source: rtsp://10.0.0.6/main\n    username: viewer\n    password_file: {}\n    \
-         transport: udp\n    on_demand: true\n",
+         transport: udp\n    after_loss: show\n    on_demand: true\n",
         secret.file.path().display()
     );
     let config = written(&yaml).with(&[("FRONT_PW", "a b")]).loaded();
@@ -67,6 +67,10 @@ fn both_forms_of_a_stream_are_read() {
     let login = long.login.as_ref().unwrap();
     assert_eq!((login.username.as_str(), login.password.expose()), ("viewer", "s3cret"));
     assert_eq!((long.transport, long.on_demand), (Transport::Udp, true));
+    assert_eq!((short.after_loss, long.after_loss), (AfterLoss::Hold, AfterLoss::Show));
+    let faults =
+        written("streams: { a: { source: \"rtsp://a/\", after_loss: freeze } }\n").faults();
+    assert!(faults[0].contains("streams.a.after_loss: after_loss is hold or show"), "{faults:?}");
 }
 
 #[test]

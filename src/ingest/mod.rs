@@ -14,13 +14,17 @@
 
 mod backoff;
 pub mod depacketize;
+mod loss;
 mod metrics;
 mod probe;
+mod route;
 mod rtsp;
 mod session;
 mod source;
 mod supervisor;
+mod watchdog;
 
+pub use depacketize::AfterLoss;
 pub use metrics::IngestMetrics;
 pub use probe::{Probe, Seen, probe};
 pub use source::{BadSource, Login, Source, Transport};

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::depacketize::{self, Depacketizer, Discarded, Unit};
+use super::depacketize::{self, AfterLoss, Depacketizer, Discarded, Unit};
+use super::loss::LossWatch;
 use super::metrics::StreamMeters;
 use super::rtsp::{Announced, Camera, Feed, Item, Packet, SessionGroup};
-use super::source::Source;
+use super::source::{Source, Transport};
+use super::watchdog::{Bark, Watchdog};
 use crate::bus::{Note, Publisher};
 use crate::fault::{Code, Fault};
 use crate::media::{
@@ -18,19 +20,12 @@ use crate::media::{
 };
 use crate::timeline::Timeline;
 
-/// A picture that has stopped for this long is redialled.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-/// How long packets may arrive without a picture that can be decoded. Key
-/// frames every 30 s are the longest that cameras offer.
-const KEYFRAME_LIMIT: Duration = Duration::from_secs(35);
-/// Rarest key frames we serve: a viewer starts at one, and who comes between
-/// two would see nothing. A new session makes every camera send one.
-const KEYFRAME_INTERVAL_LIMIT: Duration = Duration::from_secs(90);
 /// Most bytes from one key frame to the next: what the bus can hold for a
 /// viewer to start from.
 const GROUP_BYTES: usize = 32 << 20;
-/// How long the first frame waits for the parameters of the other tracks.
-const PARAMETERS_LIMIT: Duration = Duration::from_secs(5);
+/// How long the first picture waits for the parameters of its sound: they
+/// come with the first of its packets, if there are any.
+const PARAMETERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// A track we asked the camera for.
 pub(super) struct Selected {
@@ -41,60 +36,95 @@ pub(super) struct Selected {
     pub(super) depacketizer: Depacketizer,
     /// Parameters as of the newest unit.
     codec: Option<Codec>,
-    last_packet: Instant,
-    last_unit: Instant,
     /// What the depacketizer had discarded when last counted.
     discarded: Discarded,
     /// Line time of the newest key frame, nanoseconds.
     last_key: Option<i64>,
-    /// When it arrived; before the first, when the session began.
-    last_key_at: Instant,
     /// Bytes from it on.
     group_bytes: usize,
 }
 
+/// Why a session ended.
+pub(super) enum End {
+    /// Something broke.
+    Fault(Fault),
+    /// UDP brings no packets, or too few of them.
+    UdpFailed(Fault),
+    /// The picture was well, its sound had stopped.
+    SoundStopped(Fault),
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What earlier sessions say about this one.
+pub(super) struct Terms {
+    /// Whether it should end where UDP loses too much.
+    pub(super) may_leave_udp: bool,
+    /// When sound that stops may end it; `None` for at once.
+    pub(super) sound_redial_from: Option<Instant>,
+}
+
 /// Runs a session to its end, and returns why it ended. `on_live` is called
-/// once, after the first frame, with remarks such as tracks left out.
+/// once, with the first picture that a viewer can start at (or the first sound
+/// of a stream without one), and with remarks such as tracks left out.
 pub(super) async fn run(
     source: &Source,
+    terms: Terms,
     publisher: &mut Publisher,
     timeline: &mut Timeline,
     meters: &StreamMeters,
     group: Arc<SessionGroup>,
     on_live: impl FnOnce(&Publisher, &StreamMeters, Vec<Note>),
-) -> Fault {
+) -> End {
     let (mut feed, selected, notes) = match connect(source, group).await {
         Ok(connected) => connected,
-        Err(fault) => return fault,
+        Err(fault) => return End::Fault(fault),
     };
     timeline.start_session(selected.iter().map(|track| (track.kind, track.rate)));
     let started = Instant::now();
+    let udp = feed.transport == Transport::Udp;
+    let kinds = selected.iter().map(|track| track.kind);
     let mut session = Session {
         publisher,
         timeline,
         meters,
         tracks: None,
+        watchdog: Watchdog::new(kinds, udp, terms.sound_redial_from, started),
+        loss: (udp && terms.may_leave_udp).then(|| LossWatch::new(started)),
         selected,
         started,
+        waiting: Vec::new(),
         notes,
+        silence: None,
         on_live: Some(on_live),
     };
     loop {
-        let item = match timeout_at(session.deadline(), feed.next()).await {
-            Ok(Ok(item)) => item,
-            Ok(Err(fault)) => return fault,
-            Err(_) => return session.silence(),
+        let due = session.watchdog.due().unwrap_or(started);
+        let item = match timeout_at(due, feed.next()).await {
+            Ok(Ok(item)) => Some(item),
+            Ok(Err(fault)) => return End::Fault(fault),
+            Err(_) => None,
         };
         let handled = match item {
-            Item::Packet(packet) => session.packet(&packet),
-            Item::Report { section, rtp, wall } => {
+            Some(Item::Packet(packet)) => session.packet(&packet),
+            Some(Item::Report { section, rtp, wall }) => {
                 session.report(section, rtp, wall);
                 Ok(())
             }
+            None => Ok(()),
         };
-        if let Err(limit) = handled {
-            feed.cut();
-            return limit;
+        // Asked even while packets come: those of one track do not speak for
+        // the other's.
+        let handled = handled.and_then(|()| session.watch(Instant::now()));
+        if let Err(end) = handled {
+            if matches!(&end, End::Fault(fault) if fault.code == Code::SourceLimit) {
+                feed.cut();
+            }
+            return end;
         }
     }
 }
@@ -105,7 +135,7 @@ pub(super) async fn connect(
     group: Arc<SessionGroup>,
 ) -> Result<(Feed, Vec<Selected>, Vec<Note>), Fault> {
     let mut camera = Camera::describe(source, group).await?;
-    let (selected, notes) = select(&camera.announced());
+    let (selected, notes) = select(&camera.announced(), source.after_loss);
     if selected.is_empty() {
         let offered: Vec<String> = camera.announced().into_iter().map(|a| a.encoding).collect();
         let detail = format!("it offers only: {}", offered.join(", "));
@@ -119,7 +149,7 @@ pub(super) async fn connect(
 
 /// The first video and the first audio section that we can read; remarks on
 /// what is left out.
-fn select(announced: &[Announced]) -> (Vec<Selected>, Vec<Note>) {
+fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec<Note>) {
     let (mut selected, mut notes) = (Vec::<Selected>::new(), Vec::new());
     for (section, track) in announced.iter().enumerate() {
         let Some(kind) = track.kind else {
@@ -139,12 +169,9 @@ fn select(announced: &[Announced]) -> (Vec<Selected>, Vec<Note>) {
                 kind,
                 rate,
                 codec: depacketizer.codec().cloned(),
-                depacketizer,
-                last_packet: Instant::now(),
-                last_unit: Instant::now(),
+                depacketizer: depacketizer.after_loss(after_loss),
                 discarded: Discarded::default(),
                 last_key: None,
-                last_key_at: Instant::now(),
                 group_bytes: 0,
             }),
             (depacketizer, _) => {
@@ -171,22 +198,44 @@ struct Session<'a, L> {
     /// Tracks as of the newest frame; none before the first.
     tracks: Option<Arc<Tracks>>,
     selected: Vec<Selected>,
+    watchdog: Watchdog,
+    /// Where too much loss ends the session.
+    loss: Option<LossWatch>,
     started: Instant,
+    /// Units that came before the parameters of all tracks were known.
+    waiting: Vec<(usize, Unit, Arrival)>,
     notes: Vec<Note>,
+    /// The remark that there is no sound.
+    silence: Option<Note>,
     on_live: Option<L>,
 }
 
+/// When something arrived.
+#[derive(Clone, Copy)]
+struct Arrival {
+    at: Instant,
+    wall: SystemTime,
+}
+
 impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
-    fn packet(&mut self, packet: &Packet) -> Result<(), Fault> {
+    fn packet(&mut self, packet: &Packet) -> Result<(), End> {
         let Some(index) = self.selected.iter().position(|t| t.section == packet.section()) else {
             return Ok(());
         };
+        let now = Instant::now();
+        if self.watchdog.packet(index, now) == Some(Bark::HeardAgain) {
+            self.remark(None);
+        }
         let track = &mut self.selected[index];
-        track.last_packet = Instant::now();
         let media = self.meters.media(track.kind);
         media.packets.inc();
         media.bytes.inc_by(packet.payload().len() as u64);
         media.lost.inc_by(packet.lost_before().into());
+        let lost = self.loss.as_mut().and_then(|loss| loss.packet(packet.lost_before(), now));
+        if let Some(percent) = lost {
+            let detail = format!("UDP loses {percent:.1} % of the packets");
+            return Err(End::UdpFailed(Fault::new(Code::SourceNoMedia, detail)));
+        }
         let pushed = track.depacketizer.push(depacketize::Packet {
             timestamp: packet.timestamp(),
             marker: packet.marker(),
@@ -195,7 +244,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         });
         if let Err(limit) = pushed {
             self.meters.limit_exceeded(limit.as_str());
-            return Err(limit.into());
+            return Err(Fault::from(limit).into());
         }
         let discarded = track.depacketizer.discarded();
         if discarded != track.discarded {
@@ -205,7 +254,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             self.meters.discarded("malformed", discarded.malformed - old.malformed);
         }
         while let Some(unit) = self.selected[index].depacketizer.pull() {
-            self.unit(index, unit)?;
+            self.unit(index, unit, Arrival { at: now, wall: SystemTime::now() })?;
         }
         Ok(())
     }
@@ -216,31 +265,47 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         }
     }
 
-    /// Puts one unit on the bus.
-    fn unit(&mut self, index: usize, unit: Unit) -> Result<(), Fault> {
-        let (now, wall) = (Instant::now(), SystemTime::now());
+    /// Takes one unit; it goes on the bus once the tracks are known.
+    fn unit(&mut self, index: usize, unit: Unit, arrival: Arrival) -> Result<(), Fault> {
+        let key = unit.kind != FrameKind::Delta;
+        self.watchdog.unit(index, key, arrival.at);
         let track = &mut self.selected[index];
-        let kind = track.kind;
-        track.last_unit = now;
-        if unit.kind != FrameKind::Delta {
-            (track.last_key_at, track.group_bytes) = (now, 0);
+        if key {
+            track.group_bytes = 0;
         }
         track.group_bytes += unit.data.len();
         if track.group_bytes > GROUP_BYTES {
             self.meters.limit_exceeded("group_bytes");
             return Err(Fault::new(Code::SourceLimit, "more than 32 MiB between two key frames"));
         }
-        if let Some(codec) = unit.codec {
-            track.codec = Some(codec);
+        if let Some(codec) = &unit.codec {
+            track.codec = Some(codec.clone());
             self.tracks = None;
         }
-        let Some(tracks) = self.tracks(now) else { return Ok(()) };
-        let Some(id) = self.track_id(index) else { return Ok(()) };
-        let rate = self.selected[index].rate;
-
-        let Some(stamp) = self.timeline.stamp(index, unit.dts, now.into_std(), wall.into()) else {
-            self.meters.discarded("overlap", 1);
+        // Sound alone is no stream while its picture is not known.
+        let lead_known = self.selected.first().is_some_and(|lead| lead.codec.is_some());
+        let Some(tracks) = self.tracks(arrival.at).filter(|_| lead_known) else {
+            if lead_known {
+                self.waiting.push((index, unit, arrival));
+            }
             return Ok(());
+        };
+        for (index, unit, arrival) in std::mem::take(&mut self.waiting) {
+            self.publish(index, unit, arrival, Arc::clone(&tracks));
+        }
+        self.publish(index, unit, arrival, tracks);
+        Ok(())
+    }
+
+    /// Puts one unit on the bus.
+    fn publish(&mut self, index: usize, unit: Unit, arrival: Arrival, tracks: Arc<Tracks>) {
+        let Arrival { at, wall } = arrival;
+        let Some(id) = self.track_id(index) else { return };
+        let Selected { kind, rate, .. } = self.selected[index];
+
+        let Some(stamp) = self.timeline.stamp(index, unit.dts, at.into_std(), wall.into()) else {
+            self.meters.discarded("overlap", 1);
+            return;
         };
         if stamp.repaired {
             self.meters.discarded("timestamp_repaired", 1);
@@ -262,17 +327,53 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             kind: unit.kind,
             lost_before: unit.lost_before,
             discontinuity: stamp.discontinuity,
-            arrived: now.into_std(),
+            arrived: at.into_std(),
             data: unit.data,
         });
         self.meters.media(kind).frames.inc();
         self.meters.last_frame.set(
             wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         );
-        if let Some(on_live) = self.on_live.take() {
+        // Sound beside a picture that cannot be decoded is not yet a stream.
+        if index == 0
+            && unit.kind != FrameKind::Delta
+            && let Some(on_live) = self.on_live.take()
+        {
             on_live(self.publisher, self.meters, std::mem::take(&mut self.notes));
         }
-        Ok(())
+    }
+
+    /// Asks the watchdog.
+    fn watch(&mut self, now: Instant) -> Result<(), End> {
+        if self.watchdog.due().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        match self.watchdog.check(now) {
+            None | Some(Bark::HeardAgain) => Ok(()),
+            Some(Bark::Stopped(fault)) if self.watchdog.is_firewalled() => {
+                Err(End::UdpFailed(fault))
+            }
+            Some(Bark::Stopped(fault)) => Err(End::Fault(fault)),
+            Some(Bark::SoundStopped(fault)) => Err(End::SoundStopped(fault)),
+            Some(Bark::Silent(fault)) => {
+                self.remark(Some(Note(fault)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows a remark on the sound, in place of the last one.
+    fn remark(&mut self, note: Option<Note>) {
+        let old = std::mem::replace(&mut self.silence, note.clone());
+        let change = |notes: &mut Vec<Note>| {
+            notes.retain(|known| Some(known) != old.as_ref());
+            notes.extend(note);
+        };
+        if self.on_live.is_some() {
+            change(&mut self.notes);
+        } else {
+            self.publisher.set_status(|status| change(&mut status.notes));
+        }
     }
 
     /// The tracks, once all of them are known; a track that stays silent does
@@ -297,27 +398,5 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         self.selected[index].codec.as_ref()?;
         let before = self.selected[..index].iter().filter(|track| track.codec.is_some());
         Some(TrackId(before.count() as u8))
-    }
-
-    /// When the silence of the track that matters becomes a fault.
-    fn deadline(&self) -> Instant {
-        self.selected.first().map_or(self.started, |track| {
-            let picture = track.last_unit + KEYFRAME_LIMIT;
-            let key_frame = track.last_key_at + KEYFRAME_INTERVAL_LIMIT;
-            (track.last_packet + SILENCE_LIMIT).min(picture).min(key_frame)
-        })
-    }
-
-    /// Which fault it is once the deadline has passed.
-    fn silence(&self) -> Fault {
-        let Some(track) = self.selected.first() else { return Code::SourceNoMedia.into() };
-        let what = if track.kind == MediaKind::Video { "picture" } else { "sound" };
-        if track.last_packet.elapsed() >= SILENCE_LIMIT {
-            let seconds = SILENCE_LIMIT.as_secs();
-            Fault::new(Code::SourceNoMedia, format!("no {what} for {seconds} s"))
-        } else {
-            let seconds = track.last_key_at.elapsed().as_secs();
-            Fault::new(Code::SourceNoKeyframe, format!("none for {seconds} s"))
-        }
     }
 }

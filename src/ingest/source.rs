@@ -6,6 +6,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::depacketize::AfterLoss;
 use crate::secret::Secret;
 
 /// How RTP travels from the camera.
@@ -44,6 +45,18 @@ impl FromStr for Transport {
     }
 }
 
+impl FromStr for AfterLoss {
+    type Err = BadSource;
+
+    fn from_str(s: &str) -> Result<Self, BadSource> {
+        match s {
+            "hold" => Ok(Self::Hold),
+            "show" => Ok(Self::Show),
+            _ => Err(BadSource("after_loss is hold or show")),
+        }
+    }
+}
+
 /// Login at the camera.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
@@ -62,6 +75,8 @@ pub struct Source {
     pub login: Option<Login>,
     /// How RTP travels.
     pub transport: Transport,
+    /// What becomes of pictures that depend on lost ones.
+    pub after_loss: AfterLoss,
     /// Connect with the first viewer, leave 10 s after the last.
     pub on_demand: bool,
 }
@@ -101,7 +116,13 @@ impl FromStr for Source {
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| BadSource("the URL names no host"))?;
         url.set_fragment(None);
-        Ok(Self { url, login, transport: Transport::Auto, on_demand: false })
+        Ok(Self {
+            url,
+            login,
+            transport: Transport::Auto,
+            after_loss: AfterLoss::Hold,
+            on_demand: false,
+        })
     }
 }
 

@@ -2,21 +2,24 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::backoff::Backoff;
 use super::metrics::{IngestMetrics, StreamMeters};
+use super::route::Route;
 use super::rtsp::SessionGroup;
-use super::session;
+use super::session::{self, End, Terms};
 use super::source::Source;
-use crate::bus::{Publisher, SourceState};
+use super::watchdog::SOUND_REDIAL_EVERY;
+use crate::bus::{Note, Publisher, SourceState};
 use crate::fault::{Code, Fault};
 use crate::timeline::Timeline;
 
@@ -41,6 +44,8 @@ pub fn supervise(
     let supervisor = Supervisor {
         meters: metrics.stream(&name),
         interest: publisher.stream().watch_interest(),
+        route: Route::new(source.transport),
+        sound_redial_from: None,
         source,
         publisher,
         timeline: Timeline::new(),
@@ -61,6 +66,10 @@ struct Supervisor {
     /// Sessions whose TEARDOWN is still under way.
     group: Arc<SessionGroup>,
     backoff: Backoff,
+    /// What was learned of TCP and UDP.
+    route: Route,
+    /// When sound that stops may cost a session again.
+    sound_redial_from: Option<Instant>,
     /// The fault last logged: once per change, not once per attempt.
     logged: Option<Code>,
     stop: CancellationToken,
@@ -74,19 +83,25 @@ impl Supervisor {
                 self.idle().await;
                 continue;
             }
+            // The camera's slot is free again before it is asked for a new one.
+            self.torn_down().await;
             let outcome = self.attempt().await;
             if outcome.as_ref().is_some_and(|fault| fault.code == Code::SourceLimit) {
                 // It was cut off: nobody will tell this group that it is gone.
                 self.group = Arc::default();
             }
-            // The camera's slot is free again before it is asked for a new one.
-            let _ = tokio::time::timeout(TEARDOWN_LIMIT, self.group.await_teardown()).await;
             match outcome {
                 Some(fault) => self.back_off(fault).await,
                 None => self.backoff.reset(),
             }
         }
+        self.torn_down().await;
         self.publisher.set_status(|status| status.state = SourceState::Idle);
+    }
+
+    /// Waits, not for ever, until the camera has confirmed TEARDOWN.
+    async fn torn_down(&self) {
+        let _ = tokio::time::timeout(TEARDOWN_LIMIT, self.group.await_teardown()).await;
     }
 
     /// One session, from connecting to its end. `None`: it ended because
@@ -97,9 +112,17 @@ impl Supervisor {
         let mut live_since = None;
         let on_demand = self.source.on_demand;
         let stop = self.stop.clone();
+        let mut source = self.source.clone();
+        source.transport = self.route.next(Instant::now());
+        let terms = Terms {
+            may_leave_udp: self.route.may_leave_udp(),
+            sound_redial_from: self.sound_redial_from,
+        };
+        let remark = self.route.remark().map(Note);
 
-        let on_live = |publisher: &Publisher, meters: &StreamMeters, notes| {
+        let on_live = |publisher: &Publisher, meters: &StreamMeters, mut notes: Vec<Note>| {
             live_since = Some(Instant::now());
+            notes.extend(remark);
             meters.up.set(1);
             meters.connected("ok");
             publisher.set_status(|status| {
@@ -110,7 +133,8 @@ impl Supervisor {
             info!("live");
         };
         let session = session::run(
-            &self.source,
+            &source,
+            terms,
             &mut self.publisher,
             &mut self.timeline,
             &self.meters,
@@ -119,26 +143,42 @@ impl Supervisor {
         );
         // A panic in a parser costs this camera one session, nobody else anything.
         let session = AssertUnwindSafe(session).catch_unwind();
-        let fault = tokio::select! {
+        let end = tokio::select! {
             ended = session => Some(ended.unwrap_or_else(|_| {
                 self.meters.panics.inc();
-                Fault::new(Code::SourceProtocol, "reading the camera's stream failed inside the gateway")
+                let detail = "reading the camera's stream failed inside the gateway";
+                Fault::new(Code::SourceProtocol, detail).into()
             })),
             () = unwanted(&mut interest), if on_demand => None,
             () = stop.cancelled() => None,
         };
         self.meters.up.set(0);
-        match (live_since, &fault) {
-            // It was connected, and counted as such.
-            (Some(since), _) if since.elapsed() >= STEADY => {
+        let now = Instant::now();
+        if let Some(since) = live_since {
+            self.route.worked();
+            // It was connected, and counted as such. A camera that sends a
+            // picture and hangs up is one that fails.
+            if now.duration_since(since) >= STEADY {
                 self.backoff.reset();
                 self.logged = None;
             }
-            // A camera that sends a picture and hangs up is one that fails.
-            (Some(_), _) | (None, None) => {}
-            (None, Some(fault)) => self.meters.connected(fault.code.as_str()),
         }
-        fault
+        let fault = match end? {
+            End::Fault(fault) => fault,
+            End::UdpFailed(fault) => {
+                self.route.udp_failed(&fault);
+                fault
+            }
+            End::SoundStopped(fault) => {
+                self.sound_redial_from = Some(now + SOUND_REDIAL_EVERY);
+                fault
+            }
+        };
+        if live_since.is_none() {
+            self.meters.connected(fault.code.as_str());
+            self.route.failed(&fault, now);
+        }
+        Some(fault)
     }
 
     async fn back_off(&mut self, fault: Fault) {
