@@ -17,13 +17,13 @@ use tracing::{info, warn};
 
 use crate::api::{self, Readiness};
 use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
-use crate::config::Config;
+use crate::config::{Config, StreamConfig};
 use crate::egress::hls::{self, Hls};
 use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, HttpMetrics, Listener, Problem};
-use crate::ingest::{self, IngestMetrics};
+use crate::ingest::{self, IngestMetrics, Source};
 use crate::{metrics, pages};
 
 /// How long stopping may take in all: cameras confirm TEARDOWN within 2 s,
@@ -104,14 +104,19 @@ impl App {
         families.register(Box::new(hls.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
 
-        for (name, source) in config.streams {
+        let start = |name, source: Source, substream| {
             let state = if source.on_demand { SourceState::Idle } else { SourceState::Connecting };
             let status = SourceStatus::new(state, SystemTime::now(), source.to_string());
-            let limits = bus::Limits::default();
-            let (stream, publisher) = Stream::new(name, limits, status, bus_metrics.clone());
+            let (limits, metrics) = (bus::Limits::default(), bus_metrics.clone());
+            let (stream, publisher) =
+                Stream::with_substream(name, limits, status, metrics, substream);
             hls.attach(&stream);
-            registry.insert(stream);
             tasks.spawn(ingest::supervise(source, publisher, &ingest_metrics, stop.clone()));
+            stream
+        };
+        for StreamConfig { name, source, substream } in config.streams {
+            let substream = substream.map(|source| start(name.sub(), source, None));
+            registry.insert(start(name, source, substream));
         }
         if let Some(listener) = rtsp_listener {
             let deps = rtsp::Deps { registry: registry.clone(), access: access.clone() };

@@ -1,5 +1,6 @@
 // <porthole-camera src="front-door/">: one stream, as live as this browser can
 // show it. WebRTC first, HLS where that fails, and the reason in words.
+// `quality="sub"` shows the camera's smaller stream.
 
 import { Fault } from "./fault.js";
 import { canPlayHls, catchUp, playHls } from "./nativehls.js";
@@ -101,6 +102,8 @@ class PortholeCamera extends HTMLElement {
     const attempt = new AbortController();
     const both = AbortSignal.any([signal, attempt.signal]);
     const url = new URL(way.path, new URL(this.getAttribute("src") ?? "./", document.baseURI));
+    const quality = this.getAttribute("quality");
+    if (quality) url.searchParams.set("quality", quality);
     const ended = deferred();
     try {
       const { notice } = await way.play(url.href, this.#video, both, ended.resolve);

@@ -1,5 +1,6 @@
 // One stream's page: the player, and what the gateway knows of the stream.
-// Served as `/{stream}/`; `?mode=hls` or `?mode=webrtc` keeps to one way.
+// Served as `/{stream}/`; `?mode=hls` or `?mode=webrtc` keeps to one way,
+// `?quality=sub` shows the camera's smaller stream.
 
 import "./porthole.js";
 import { ago, describeTracks, element } from "./elements.js";
@@ -16,9 +17,29 @@ document.querySelector("#name").textContent = name;
 const camera = document.createElement("porthole-camera");
 camera.setAttribute("src", "./");
 camera.setAttribute("label", name);
-const mode = new URLSearchParams(location.search).get("mode");
-if (mode) camera.setAttribute("mode", mode);
+const asked = new URLSearchParams(location.search);
+for (const key of ["mode", "quality"]) {
+  if (asked.get(key)) camera.setAttribute(key, asked.get(key));
+}
+const isSub = asked.get("quality") === "sub";
+for (const link of document.querySelectorAll(".ways a")) keepQuality(link);
 document.querySelector("#player").append(camera);
+
+/** Other ways to watch keep to the quality. */
+function keepQuality(link) {
+  const url = new URL(link.href);
+  if (asked.get("quality")) url.searchParams.set("quality", asked.get("quality"));
+  link.href = url;
+}
+
+/** A link to the quality that is not shown, where there are two. */
+function otherQuality({ substream }) {
+  if (!substream) return "";
+  const url = new URL(location);
+  if (isSub) url.searchParams.delete("quality");
+  else url.searchParams.set("quality", "sub");
+  return element("a", { href: url.href }, isSub ? "main stream" : "substream");
+}
 
 function tell(message) {
   trouble.textContent = message;
@@ -26,7 +47,8 @@ function tell(message) {
 }
 
 function show(streams) {
-  const stream = streams.find((stream) => stream.name === name);
+  const listed = streams.find((stream) => stream.name === name);
+  const stream = isSub ? (listed?.substream ?? listed) : listed;
   tell(stream ? "" : "There is no stream of that name; the list of streams has those there are.");
   if (!stream) return;
   camera.status = stream;
@@ -34,6 +56,7 @@ function show(streams) {
     Camera: `${stream.state} for ${ago(stream.since)}`,
     Media: describeTracks(stream.tracks) || "not known yet",
     Source: stream.source ?? "",
+    "Also there": otherQuality(listed),
   };
   const pairs = Object.entries(lines).filter(([, value]) => value);
   facts.replaceChildren(

@@ -22,6 +22,16 @@ struct StreamList {
 #[derive(Serialize)]
 struct StreamView {
     name: String,
+    #[serde(flatten)]
+    main: QualityView,
+    /// The same scene in fewer pixels, watched with `?quality=sub`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    substream: Option<QualityView>,
+}
+
+/// One quality of a stream, and the camera behind it.
+#[derive(Serialize)]
+struct QualityView {
     state: &'static str,
     /// RFC 3339.
     since: String,
@@ -75,6 +85,14 @@ async fn list(State(deps): State<Deps>) -> Response {
 }
 
 fn view(stream: &Stream) -> StreamView {
+    StreamView {
+        name: stream.name().to_string(),
+        main: quality_view(stream),
+        substream: stream.substream().map(|substream| quality_view(substream)),
+    }
+}
+
+fn quality_view(stream: &Stream) -> QualityView {
     let SourceStatus { state, since, fault, attempts, next_retry, notes, source } = stream.status();
     let tracks = stream.tracks();
     let track = |track: &crate::media::Track| {
@@ -88,8 +106,7 @@ fn view(stream: &Stream) -> StreamView {
             clock_rate: track.rate.hz(),
         }
     };
-    StreamView {
-        name: stream.name().to_string(),
+    QualityView {
         state: state.as_str(),
         since: rfc3339(since),
         source,

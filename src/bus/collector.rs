@@ -53,6 +53,7 @@ impl Collector for StreamsCollector {
         }
         let (held, limit) = streams
             .iter()
+            .flat_map(|stream| std::iter::once(stream).chain(stream.substream()))
             .map(|stream| stream.buffer_bytes())
             .fold((0, 0), |(held, limit), (bytes, most)| (held + bytes, limit + most));
         self.held.set(held as i64);

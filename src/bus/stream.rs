@@ -8,11 +8,13 @@ use tokio::sync::watch;
 use super::ring::{Limits, Ring, Writer};
 use super::subscription::{Join, Subscription};
 use super::{BusMetrics, SourceStatus};
-use crate::media::{Draft, Frame, StreamName, Tracks};
+use crate::fault::{Code, Fault};
+use crate::media::{Draft, Frame, Quality, StreamName, Tracks};
 
 /// What readers and pages know of a stream.
 pub struct Stream {
     name: StreamName,
+    substream: Option<Arc<Stream>>,
     ring: Arc<Ring>,
     limits: Limits,
     published: watch::Receiver<u64>,
@@ -37,9 +39,22 @@ impl Stream {
         status: SourceStatus,
         metrics: BusMetrics,
     ) -> (Arc<Self>, Publisher) {
+        Self::with_substream(name, limits, status, metrics, None)
+    }
+
+    /// A stream with the same scene in fewer pixels beside it: a stream of its
+    /// own, called [`StreamName::sub`], with its own ring, source and status.
+    pub fn with_substream(
+        name: StreamName,
+        limits: Limits,
+        status: SourceStatus,
+        metrics: BusMetrics,
+        substream: Option<Arc<Self>>,
+    ) -> (Arc<Self>, Publisher) {
         let (sender, receiver) = watch::channel(0);
         let stream = Arc::new(Self {
             name,
+            substream,
             ring: Arc::new(Ring::new()),
             limits,
             published: receiver,
@@ -56,9 +71,38 @@ impl Stream {
         (stream, publisher)
     }
 
-    /// What viewers call it.
+    /// What viewers call it; a substream's tells whose it is.
     pub fn name(&self) -> &StreamName {
         &self.name
+    }
+
+    /// The same scene in fewer pixels, if the camera offers it.
+    pub fn substream(&self) -> Option<&Arc<Self>> {
+        self.substream.as_ref()
+    }
+
+    /// The quality a viewer asks for by its word; `None` is the main one.
+    ///
+    /// # Errors
+    ///
+    /// A word that is no quality, and a quality that the stream does not
+    /// have: what a viewer asked for is never quietly replaced.
+    pub fn of_quality(self: &Arc<Self>, asked: Option<&str>) -> Result<Arc<Self>, Fault> {
+        let main = Quality::Main.as_str();
+        match asked {
+            None => Ok(Arc::clone(self)),
+            Some(word) if word == main => Ok(Arc::clone(self)),
+            Some(word) if word == Quality::Sub.as_str() => {
+                let detail =
+                    || format!("{} has no substream; its only quality is `main`", self.name);
+                self.substream.clone().ok_or_else(|| Fault::new(Code::StreamUnknown, detail()))
+            }
+            Some(word) => {
+                let word: String = word.chars().take(20).collect();
+                let detail = format!("`{word}` is no quality: ask for `main` or `sub`");
+                Err(Fault::new(Code::StreamUnknown, detail))
+            }
+        }
     }
 
     /// A reader for `output` (the metric label: `whep`, `hls`, …).

@@ -32,7 +32,7 @@ pub struct Config {
     /// Admin listener: metrics, health.
     pub admin_listen: SocketAddr,
     /// Streams in the order they were written.
-    pub streams: Vec<(StreamName, Source)>,
+    pub streams: Vec<StreamConfig>,
     /// WebRTC.
     pub webrtc: whep::Config,
     /// Low-latency HLS.
@@ -43,6 +43,17 @@ pub struct Config {
     pub access: Access,
     /// Origins whose pages may read what we answer.
     pub cors: Vec<Origin>,
+}
+
+/// A stream and the cameras' URLs behind it.
+#[derive(Clone)]
+pub struct StreamConfig {
+    /// What viewers call it.
+    pub name: StreamName,
+    /// Where it comes from.
+    pub source: Source,
+    /// The same scene in fewer pixels.
+    pub substream: Option<Source>,
 }
 
 impl Default for Config {

@@ -2,14 +2,15 @@
 //! words of `porthole.yaml` and the rooms they configure.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Config;
 use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::reader::{Item, Reader, Section};
+use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
 use crate::http;
 use crate::ingest::{Login, Source};
@@ -79,8 +80,8 @@ pub(super) fn config(
     Err(ConfigFaults(faults))
 }
 
-fn streams(item: Item<'_>) -> Vec<(StreamName, Source)> {
-    let mut streams = Vec::new();
+fn streams(item: Item<'_>) -> Vec<StreamConfig> {
+    let (mut streams, mut places) = (Vec::new(), Places::default());
     for (key, item) in item.entries() {
         let name = match key.text.parse::<StreamName>() {
             Ok(name) => Some(name),
@@ -90,24 +91,55 @@ fn streams(item: Item<'_>) -> Vec<(StreamName, Source)> {
             }
         };
         // Read even under a bad name, so that its other faults show as well.
-        let source = if item.is_map() { long_form(item.section()) } else { item.checked() };
-        streams.extend(name.zip(source));
+        let sources = if item.is_map() {
+            long_form(item.section(), &mut places)
+        } else {
+            places.source(&item).map(|source| (source, None))
+        };
+        let stream = |(name, (source, substream))| StreamConfig { name, source, substream };
+        streams.extend(name.zip(sources).map(stream));
     }
     streams
 }
 
-fn long_form(mut section: Section<'_>) -> Option<Source> {
+/// Where each camera URL was written first.
+#[derive(Default)]
+struct Places(HashMap<String, (String, Origin)>);
+
+impl Places {
+    /// The item as a source that is named nowhere else: a camera allows two to
+    /// four connections, and one is enough for any number of viewers.
+    fn source(&mut self, item: &Item<'_>) -> Option<Source> {
+        let source = item.checked::<Source>()?;
+        match self.0.entry(source.place()) {
+            Entry::Vacant(entry) => {
+                entry.insert((item.path.clone(), item.node.origin.clone()));
+            }
+            Entry::Occupied(entry) => {
+                let (path, origin) = entry.get();
+                item.fault(format!(
+                    "this camera URL is `{path}` already ({origin}): name it once, and use that \
+                     name wherever it is watched; one connection serves every viewer"
+                ));
+            }
+        }
+        Some(source)
+    }
+}
+
+/// A stream's source and substream.
+fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, Option<Source>)> {
     let source = section.take("source");
     if source.is_none() {
         section.fault("`source` is missing: the camera's rtsp:// URL");
     }
-    let mut source = source.and_then(|item| item.checked::<Source>());
+    let mut source = source.and_then(|item| places.source(&item));
+    let substream = section.take("substream").and_then(|item| places.source(&item));
     let username = section.take("username").and_then(|item| item.text());
     let password = password(&mut section);
     let transport = section.take("transport").and_then(|item| item.checked());
     let after_loss = section.take("after_loss").and_then(|item| item.checked());
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
-    section.not_yet("substream");
     section.not_yet("tls");
     section.finish();
 
@@ -127,7 +159,9 @@ fn long_form(mut section: Section<'_>) -> Option<Source> {
         source.after_loss = after_loss.unwrap_or_default();
         source.on_demand = on_demand.unwrap_or(false);
     }
-    source
+    let source = source?;
+    let substream = substream.map(|substream| substream.beside(&source));
+    Some((source, substream))
 }
 
 /// `password` or `password_file`.

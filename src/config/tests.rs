@@ -61,8 +61,9 @@ fn both_forms_of_a_stream_are_read() {
         secret.file.path().display()
     );
     let config = written(&yaml).with(&[("FRONT_PW", "a b")]).loaded();
-    let [(front, short), (yard, long)] = &config.streams[..] else { panic!() };
-    assert_eq!((front.as_str(), yard.as_str()), ("front-door", "yard"));
+    let [front, yard] = &config.streams[..] else { panic!() };
+    assert_eq!((front.name.as_str(), yard.name.as_str()), ("front-door", "yard"));
+    let (short, long) = (&front.source, &yard.source);
     assert_eq!(short.login.as_ref().unwrap().password.expose(), "a b");
     let login = long.login.as_ref().unwrap();
     assert_eq!((login.username.as_str(), login.password.expose()), ("viewer", "s3cret"));
@@ -71,6 +72,43 @@ fn both_forms_of_a_stream_are_read() {
     let faults =
         written("streams: { a: { source: \"rtsp://a/\", after_loss: freeze } }\n").faults();
     assert!(faults[0].contains("streams.a.after_loss: after_loss is hold or show"), "{faults:?}");
+}
+
+#[test]
+fn a_substream_is_asked_for_as_its_stream_is_and_on_demand() {
+    let yaml = "streams:\n  yard:\n    source: rtsp://10.0.0.6/main\n    substream: rtsp://10.0.0.6/sub\n    \
+                username: viewer\n    password: pw\n    transport: udp\n    after_loss: show\n";
+    let config = written(yaml).loaded();
+    let sub = config.streams[0].substream.as_ref().unwrap();
+    assert_eq!(sub.url().as_str(), "rtsp://10.0.0.6/sub");
+    assert_eq!(sub.login.as_ref().unwrap().username, "viewer");
+    assert_eq!((sub.transport, sub.after_loss), (Transport::Udp, AfterLoss::Show));
+    assert!(sub.on_demand && !config.streams[0].source.on_demand);
+}
+
+#[test]
+fn a_camera_url_named_twice_is_a_fault_that_says_where() {
+    let yaml = "streams:\n  door: rtsp://ann:s3cret@cam/live\n  gate:\n    source: rtsp://CAM:554/live\n    \
+                substream: rtsp://cam/sub\n  yard: { source: \"rtsp://cam/x\", substream: \"rtsp://cam/x\" }\n";
+    let faults = written(yaml).faults();
+    let [gate, yard] = &faults[..] else { panic!("{faults:?}") };
+    assert!(
+        gate.starts_with(
+            "4:13: streams.gate.source: this camera URL is `streams.door` already (2:9)"
+        ),
+        "{gate}"
+    );
+    assert!(
+        yard.starts_with("6:46: streams.yard.substream: ") && yard.contains("(6:19)"),
+        "{yard}"
+    );
+    assert!(faults.iter().all(|fault| fault.contains("name it once") && !fault.contains("s3cret")));
+
+    let urls = vec!["rtsp://cam/live".to_owned(), "rtsp://bob@cam/live".to_owned()];
+    let faults = Layers { urls, ..Layers::default() }.load().err().unwrap().to_string();
+    let words =
+        "argument 2: streams.camera-2: this camera URL is `streams.camera-1` already (argument 1)";
+    assert!(faults.starts_with(words), "{faults}");
 }
 
 #[test]
@@ -112,7 +150,7 @@ fn variables_override_the_file_and_name_themselves_in_faults() {
         ])
         .loaded();
     assert_eq!(config.listen.port(), 2);
-    assert_eq!(config.streams[0].0.as_str(), "front-door");
+    assert_eq!(config.streams[0].name.as_str(), "front-door");
     assert_eq!(config.hls.part, Duration::from_secs(1));
     assert_eq!(config.hls.segment, Duration::from_secs(4));
     assert_eq!(config.webrtc.advertise, ["192.0.2.1", "192.0.2.2"]);
@@ -130,7 +168,7 @@ fn an_unset_variable_is_named_and_a_default_is_used() {
     let faults = written("streams: { a: \"rtsp://u:${NO_SUCH}@a/\" }\n").faults();
     assert!(faults[0].contains("environment variable NO_SUCH is not set"), "{faults:?}");
     let config = written("streams: { a: \"rtsp://u:${NO_SUCH:pw}@a/\" }\n").loaded();
-    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "pw");
+    assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "pw");
 }
 
 #[test]
@@ -138,15 +176,15 @@ fn dollars_are_filled_in_the_file_only() {
     let url = "rtsp://u:pa$$w${x}rd@cam/".to_owned();
     let layers = Layers { urls: vec![url], ..Layers::default() };
     let config = layers.load().unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "pa$$w${x}rd");
+    assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "pa$$w${x}rd");
 
     let file = "streams:\n  a:\n    source: rtsp://a/\n    username: u\n    password: a$$b\n";
     let config = written(file).loaded();
-    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "a$b");
+    assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "a$b");
     let config = written(file)
         .with(&[("PORTHOLE__STREAMS__A__PASSWORD", "[a$$b]"), ("PORTHOLE__CORS", "[\"*\"]")])
         .loaded();
-    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "[a$$b]");
+    assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "[a$$b]");
     assert_eq!(config.cors.len(), 1);
 }
 
@@ -160,7 +198,7 @@ fn a_faulty_source_does_not_show_its_password() {
 fn a_password_of_digits_keeps_its_zeros() {
     let yaml = "streams:\n  a:\n    source: rtsp://a/\n    username: u\n    password: 0070\n";
     let config = written(yaml).loaded();
-    assert_eq!(config.streams[0].1.login.as_ref().unwrap().password.expose(), "0070");
+    assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "0070");
 }
 
 #[test]
@@ -182,7 +220,7 @@ fn urls_on_the_command_line_become_numbered_cameras() {
     let faults = layers.load().err().unwrap();
     assert_eq!(faults.to_string(), "argument 2: streams.camera-2: this is not a URL\n");
     let layers = Layers { urls: vec!["rtsp://a/".into()], ..Layers::default() };
-    assert_eq!(layers.load().unwrap().streams[0].0.as_str(), "camera-1");
+    assert_eq!(layers.load().unwrap().streams[0].name.as_str(), "camera-1");
 }
 
 #[test]

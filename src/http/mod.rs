@@ -7,6 +7,7 @@
 mod cors;
 mod metrics;
 mod problem;
+mod quality;
 mod serve;
 mod sessions;
 
@@ -18,6 +19,7 @@ use time::format_description::well_known::Rfc3339;
 pub use cors::{BadOrigin, Origin, cross_origin};
 pub use metrics::{HttpMetrics, count_requests};
 pub use problem::Problem;
+pub use quality::of_quality;
 pub use serve::{Listener, serve, whole_body};
 pub use sessions::{OutputSessions, SessionMetrics};
 

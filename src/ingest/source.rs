@@ -91,6 +91,25 @@ impl Source {
     pub fn url(&self) -> &Url {
         &self.url
     }
+
+    /// What tells one camera URL from another: host, port, path and query,
+    /// whoever logs in. May hold a password, so it is for comparing alone.
+    pub fn place(&self) -> String {
+        let Self { url, .. } = self;
+        let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let path = if url.path().is_empty() { "/" } else { url.path() };
+        let port = url.port().unwrap_or(554);
+        format!("{host}:{port}{path}?{}", url.query().unwrap_or_default())
+    }
+
+    /// This source as a second one of the same camera: asked for as `main` is,
+    /// with its login unless the URL carries one, and only while somebody
+    /// watches.
+    #[must_use]
+    pub fn beside(self, main: &Self) -> Self {
+        let login = self.login.or_else(|| main.login.clone());
+        Self { url: self.url, login, on_demand: true, ..main.clone() }
+    }
 }
 
 impl FromStr for Source {
@@ -176,6 +195,33 @@ mod tests {
         assert_eq!(source.to_string(), "rtsp://10.0.0.7:554/live/***?***");
         let plain: Source = "rtsp://10.0.0.7/Streaming/Channels/101".parse().unwrap();
         assert_eq!(plain.to_string(), "rtsp://10.0.0.7/Streaming/Channels/101");
+    }
+
+    #[test]
+    fn the_same_camera_url_is_known_whoever_logs_in_and_however_it_is_written() {
+        let place = |url: &str| url.parse::<Source>().unwrap().place();
+        let one = place("rtsp://cam.local/live?channel=1");
+        assert_eq!(place("rtsp://ann:pw@CAM.local:554/live?channel=1#x"), one);
+        for other in [
+            "rtsp://cam.local/live?channel=2",
+            "rtsp://cam.local/Live?channel=1",
+            "rtsp://cam.local:8554/live?channel=1",
+            "rtsp://cam2.local/live?channel=1",
+        ] {
+            assert_ne!(place(other), one, "{other}");
+        }
+        assert_eq!(place("rtsp://a"), place("rtsp://a/"));
+    }
+
+    #[test]
+    fn a_second_source_is_asked_for_as_the_first_is() {
+        let mut main: Source = "rtsp://ann:pw@cam/main".parse().unwrap();
+        main.transport = Transport::Udp;
+        let beside = |url: &str| url.parse::<Source>().unwrap().beside(&main);
+        let sub = beside("rtsp://cam/sub");
+        assert!(sub.login == main.login && sub.on_demand && sub.transport == Transport::Udp);
+        assert_eq!(sub.url().as_str(), "rtsp://cam/sub");
+        assert_eq!(beside("rtsp://bob@cam/sub").login.unwrap().username, "bob");
     }
 
     #[test]

@@ -21,6 +21,6 @@ pub use nal::{
     BadParameterSet, BitReader, FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE, NalUnits,
     length_prefixed, unescape,
 };
-pub use name::{BadStreamName, StreamName};
+pub use name::{BadStreamName, Quality, StreamName};
 pub use time::{ClockRate, MediaTime, WallTime};
 pub use track::{MediaKind, Track, TrackId, Tracks};

@@ -11,6 +11,26 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
 
+/// Which view of a stream's scene: cameras offer a smaller one beside the main.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// What the camera does best.
+    #[default]
+    Main,
+    /// The same scene in fewer pixels.
+    Sub,
+}
+
+impl Quality {
+    /// The word in URLs and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Sub => "sub",
+        }
+    }
+}
+
 /// The text is no stream name; the message says what one looks like.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
@@ -22,6 +42,19 @@ impl StreamName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the stream's second quality is called in labels and logs:
+    /// `yard/sub`. Nobody can configure or ask for that name, so it is no
+    /// other stream's.
+    #[must_use]
+    pub fn sub(&self) -> Self {
+        Self(format!("{}/{}", self.viewed(), Quality::Sub.as_str()).into())
+    }
+
+    /// What viewers call the stream, whichever quality this is the name of.
+    pub fn viewed(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
     }
 }
 
@@ -55,6 +88,15 @@ impl AsRef<str> for StreamName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_quality_has_a_name_that_no_stream_can_have() {
+        let yard: StreamName = "yard".parse().unwrap();
+        let sub = yard.sub();
+        assert_eq!((sub.as_str(), sub.viewed(), yard.viewed()), ("yard/sub", "yard", "yard"));
+        assert_eq!(sub.sub(), sub);
+        assert!(sub.as_str().parse::<StreamName>().is_err());
+    }
 
     #[test]
     fn names_that_would_need_escaping_are_refused() {

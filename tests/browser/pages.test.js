@@ -9,14 +9,14 @@ let cameras, locked, gateway, browser;
 
 before(async () => {
   cameras = await startCameras(["h264-pcma", "bframes", "mjpeg"]);
-  locked = await startCameras(["h264-aac"], ["--auth", "digest"]);
+  locked = await startCameras(["h264-aac", "mjpeg"], ["--auth", "digest"]);
   const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
   gateway = await startGateway({
     "front-door": url("h264-pcma"),
     yard: url("bframes"),
     attic: url("mjpeg"),
     garage: `rtsp://viewer:window@127.0.0.1:${locked.port}/h264-aac`,
-    shed: `rtsp://viewer:${PASSWORD}@127.0.0.1:${locked.port}/h264-aac`,
+    shed: `rtsp://viewer:${PASSWORD}@127.0.0.1:${locked.port}/mjpeg`,
   });
   browser = await startChromium();
   await Promise.all(["front-door", "yard", "attic", "garage"].map(gateway.whenLive));

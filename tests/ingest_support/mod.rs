@@ -9,8 +9,10 @@
 
 mod hostile;
 mod line;
+mod mime;
 mod relay;
 
 pub use hostile::{Attack, Hostile, Plot};
 pub use line::{MOUNT, Neighbour, follow, seen_again};
+pub use mime::{Count, Manner, Mime};
 pub use relay::{Fault, Relay};

@@ -81,7 +81,8 @@ impl Hls {
     }
 
     /// Cuts `stream` from now on, in a task that ends with the stream or when
-    /// it is detached. A stream of the same name gives way.
+    /// it is detached. A stream of the same name gives way. A substream is a
+    /// stream of its own here.
     ///
     /// Needs a tokio runtime.
     pub fn attach(&self, stream: &Arc<Stream>) {

@@ -11,7 +11,7 @@ use time::macros::format_description;
 
 use super::segmenter::Part;
 use super::store::{Segment, Snapshot};
-use crate::media::WallTime;
+use crate::media::{Quality, WallTime};
 
 /// What a URL below a stream's `hls/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,11 @@ impl Display for Name {
 
 /// The multivariant playlist (draft-pantos-hls-rfc8216bis §4.4.6): one
 /// variant with picture and sound together.
-pub(super) fn multivariant(snapshot: &Snapshot) -> String {
+pub(super) fn multivariant(snapshot: &Snapshot, quality: Quality) -> String {
+    let folder = match quality {
+        Quality::Main => "hls",
+        Quality::Sub => "hls/sub",
+    };
     // The peak so far and a tenth, since the next segment may be larger.
     let margin = |rate: u64| rate.saturating_add(rate / 10).max(1);
     let interval = snapshot.targets.interval.as_secs_f64();
@@ -73,7 +77,7 @@ pub(super) fn multivariant(snapshot: &Snapshot) -> String {
         version: Some(9),
         independent_segments: snapshot.independent,
         variants: vec![VariantStream {
-            uri: format!("hls/{}", Name::Media),
+            uri: format!("{folder}/{}", Name::Media),
             bandwidth: margin(snapshot.peak_rate()),
             average_bandwidth: Some(snapshot.mean_rate().max(1)),
             codecs: Some(snapshot.init.codecs.clone()),

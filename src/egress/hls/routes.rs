@@ -18,9 +18,10 @@ use super::channel::{Channel, ready, wait_for};
 use super::playlist::{self, Name, number};
 use super::store::{Snapshot, State};
 use crate::auth::{Access, Action, Principal};
-use crate::bus::{Registry, SourceState};
+use crate::bus::{Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
-use crate::http::{Problem, SessionMetrics};
+use crate::http::{self, Problem, SessionMetrics};
+use crate::media::Quality;
 
 /// What the routes need from the house.
 #[derive(Clone)]
@@ -40,18 +41,27 @@ const FIRST_SEGMENT: Duration = Duration::from_secs(3);
 /// A held request gives up after this many target durations (§6.2.5.2).
 const HOLD: u32 = 3;
 
-/// `/{stream}/index.m3u8` and what it links to, below `/{stream}/hls/`.
+/// `/{stream}/index.m3u8` and what it links to, below `/{stream}/hls/`. A
+/// substream's playlist is that with `?quality=sub`; it links below
+/// `/{stream}/hls/sub/`, so that caches which drop queries cannot mix them up.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
         .route("/{stream}/index.m3u8", get(multivariant))
-        .route("/{stream}/hls/{name}", get(object))
+        .route("/{stream}/hls/{name}", get(main_object))
+        .route("/{stream}/hls/sub/{name}", get(sub_object))
         .with_state(deps)
 }
 
-/// The channel of a stream that may be seen.
-fn channel(deps: &Deps, name: &str) -> Result<Arc<Channel>, Problem> {
+/// The channel of a stream that may be seen, in the quality that `choose`
+/// finds.
+fn channel(
+    deps: &Deps,
+    name: &str,
+    choose: impl FnOnce(&Arc<Stream>) -> Result<Arc<Stream>, Fault>,
+) -> Result<Arc<Channel>, Problem> {
     let stream = deps.registry.get(name).ok_or(Code::StreamUnknown)?;
     deps.access.authorize(&Principal::Anonymous, Action::View, stream.name())?;
+    let stream = choose(&stream)?;
     deps.hls.channel(stream.name()).ok_or_else(|| Problem::not_ready(&stream))
 }
 
@@ -111,8 +121,9 @@ fn is_down(channel: &Channel) -> bool {
 async fn multivariant(
     Shared(deps): Shared<Deps>,
     Path(stream): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let channel = channel(&deps, &stream)?;
+    let channel = channel(&deps, &stream, |stream| http::of_quality(stream, query.as_deref()))?;
     channel.touch();
     let sessions = deps.sessions.of("hls");
     let snapshot = match fresh_snapshot(&channel).await {
@@ -127,7 +138,9 @@ async fn multivariant(
         Ok(snapshot) => {
             sessions.setup("ok");
             let max_age = snapshot.targets.segment / 2;
-            Ok(playlist_response(playlist::multivariant(&snapshot).into(), max_age))
+            let main = channel.stream().name().as_str() == stream;
+            let quality = if main { Quality::Main } else { Quality::Sub };
+            Ok(playlist_response(playlist::multivariant(&snapshot, quality).into(), max_age))
         }
         Err(problem) => {
             sessions.setup(problem.code().as_str());
@@ -136,19 +149,40 @@ async fn multivariant(
     }
 }
 
-async fn object(
+async fn main_object(
     method: Method,
     Shared(deps): Shared<Deps>,
     Path((stream, name)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let channel = channel(&deps, &stream)?;
-    let Some(name) = Name::parse(&name) else {
+    let channel = channel(&deps, &stream, |stream| Ok(Arc::clone(stream)))?;
+    object(&method, &deps, &channel, &name, query).await
+}
+
+async fn sub_object(
+    method: Method,
+    Shared(deps): Shared<Deps>,
+    Path((stream, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let sub = Some(Quality::Sub.as_str());
+    let channel = channel(&deps, &stream, |stream| stream.of_quality(sub))?;
+    object(&method, &deps, &channel, &name, query).await
+}
+
+async fn object(
+    method: &Method,
+    deps: &Deps,
+    channel: &Channel,
+    name: &str,
+    query: Option<String>,
+) -> Result<Response, Problem> {
+    let Some(name) = Name::parse(name) else {
         return Ok(plain(StatusCode::NOT_FOUND, "HLS has nothing of that name.", None));
     };
     if name == Name::Media {
         channel.touch();
-        return media(&deps, &channel, query.as_deref().unwrap_or_default()).await;
+        return media(deps, channel, query.as_deref().unwrap_or_default()).await;
     }
 
     let snapshot = match &*channel.watch().borrow() {
@@ -169,7 +203,7 @@ async fn object(
             // is no promise (§4.4.5.3).
             let has = move |s: &Snapshot| s.next > number || s.part(number, part).is_some();
             let later = if hinted && !snapshot.ended {
-                hold(&deps, &channel, &snapshot, has).await?
+                hold(deps, channel, &snapshot, has).await?
             } else {
                 None
             };
@@ -181,7 +215,7 @@ async fn object(
         return Ok(gone(Some(&snapshot)));
     }
     let length: usize = chunks.iter().map(Bytes::len).sum();
-    if method != Method::HEAD {
+    if *method != Method::HEAD {
         deps.sessions.of("hls").sent_bytes(channel.stream().name()).inc_by(length as u64);
     }
     let kind = if snapshot.init.size.is_some() { "video/mp4" } else { "audio/mp4" };

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::Config;
-use super::playlist::{Name, media, multivariant, skippable};
+use super::playlist::{self, Name, media, skippable};
 use super::segmenter::{SEGMENT_BYTES, Segmenter};
 use super::store::{MOST_BYTES, Snapshot, State, Store};
 use crate::media::{
-    Avc, ClockRate, Codec, Draft, Frame, FrameKind, G711Law, Jpeg, MediaTime, PixelSize, Track,
-    TrackId, Tracks, WallTime,
+    Avc, ClockRate, Codec, Draft, Frame, FrameKind, G711Law, Jpeg, MediaTime, PixelSize, Quality,
+    Track, TrackId, Tracks, WallTime,
 };
 
 /// 2026-09-21, and a quarter of a second.
@@ -34,6 +34,10 @@ fn video(width: u32) -> Track {
 fn sound() -> Track {
     let codec = Codec::G711 { law: G711Law::A, channels: 1 };
     Track { id: TrackId(0), rate: ClockRate::new(8_000).unwrap(), codec }
+}
+
+fn multivariant(snapshot: &Snapshot) -> String {
+    playlist::multivariant(snapshot, Quality::Main)
 }
 
 /// A player and the gateway it watches, without the network between.

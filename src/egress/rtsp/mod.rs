@@ -2,7 +2,7 @@
 //!
 //! Here: RTSP 1.0 (RFC 2326) over TCP with interleaved RTP, the SDP, RTP
 //! packets and sender reports. The path of the URL is the stream's name:
-//! `rtsp://gateway:8554/front-door`.
+//! `rtsp://gateway:8554/front-door`; its substream's is `…/front-door/sub`.
 //! Not here: RTP over UDP (a UDP SETUP gets 461, and clients turn to TCP),
 //! RTP/JPEG, recording, and the camera side (`ingest`).
 //!

@@ -10,7 +10,7 @@ use super::{Deps, outlet::Outlet, packetize, sdp};
 use crate::auth::{Action, Principal};
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
-use crate::media::{Frame, FrameKind, MediaTime, TrackId};
+use crate::media::{Frame, FrameKind, MediaTime, Quality, TrackId};
 
 /// How long a DESCRIBE waits for a starting (or on-demand) camera's first
 /// frame: clients give up after 10 s or more.
@@ -45,25 +45,45 @@ struct Playing {
 /// What a URL means.
 #[derive(Debug, PartialEq, Eq)]
 struct Target<'a> {
-    /// The URL up to the stream's name, without query.
-    base: &'a str,
+    /// The URL of the whole stream, without query.
+    base: String,
     stream: &'a str,
+    /// The word for its quality; `None` for the main one.
+    quality: Option<&'a str>,
     track: Option<TrackId>,
 }
 
-/// Reads `rtsp://host[:port]/stream[/trackID=n][?query]`.
+/// Reads `rtsp://host[:port]/stream[/sub][/trackID=n][?quality=sub]`. Both
+/// ways to name the substream mean the same; in what we answer it stands in
+/// the path, since recorders append the track to a URL, query or not.
 fn target(url: &str) -> Option<Target<'_>> {
-    let url = url.split(['?', '#']).next()?.trim_end_matches('/');
+    let url = url.split('#').next()?;
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    // Some clients append the track to the whole URL, behind the query.
+    let (query, appended) = match query.rsplit_once('/') {
+        Some((query, track)) if track.starts_with("trackID=") => (query, track),
+        _ => (query, ""),
+    };
+    let url = url.trim_end_matches('/');
     let (_, rest) = url.split_once("://")?;
     let (_authority, path) = rest.split_once('/')?;
-    let (stream, track) = match path.split_once('/') {
-        None => (path, None),
-        Some((stream, rest)) => {
-            (stream, Some(TrackId(rest.strip_prefix("trackID=")?.parse().ok()?)))
-        }
+    let (stream, mut rest) = path.split_once('/').unwrap_or((path, ""));
+    let mut quality = query.split('&').find_map(|pair| pair.strip_prefix("quality="));
+    let sub = Quality::Sub.as_str();
+    if let Some(after) = rest.strip_prefix(sub)
+        && (after.is_empty() || after.starts_with('/'))
+    {
+        (quality, rest) = (Some(sub), after.trim_start_matches('/'));
+    }
+    let track = match if rest.is_empty() { appended } else { rest } {
+        "" => None,
+        rest => Some(TrackId(rest.strip_prefix("trackID=")?.parse().ok()?)),
     };
-    let base = &url[..url.len() - path.len() + stream.len()];
-    Some(Target { base, stream, track })
+    let mut base = url[..url.len() - path.len() + stream.len()].to_owned();
+    if let Some(word) = quality.filter(|word| *word == sub) {
+        base = format!("{base}/{word}");
+    }
+    Some(Target { base, stream, quality, track })
 }
 
 /// Interleaved channels of a `Transport` header: the first RTP/AVP/TCP offer,
@@ -131,7 +151,7 @@ impl Session {
 
     async fn describe(&mut self, request: &Request) -> Result<Response, Response> {
         let target = target(&request.url).ok_or_else(|| refusal(&Code::StreamUnknown.into()))?;
-        let stream = self.authorized(target.stream)?;
+        let stream = self.authorized(&target)?;
         let interest = stream.watch();
         wait_for_tracks(&stream).await.map_err(|fault| refusal(&fault))?;
         let tracks = stream.tracks().ok_or_else(|| refusal(&Code::StreamStarting.into()))?;
@@ -150,7 +170,7 @@ impl Session {
     fn setup(&mut self, request: &Request) -> Result<Response, Response> {
         let fail = |status| Err(Response::new(status));
         let target = target(&request.url).ok_or_else(|| refusal(&Code::StreamUnknown.into()))?;
-        let stream = self.authorized(target.stream)?;
+        let stream = self.authorized(&target)?;
         if request.header("Session").is_some() {
             self.check_session(request)?;
         }
@@ -193,7 +213,7 @@ impl Session {
         let (Some(stream), Some(target)) = (&self.stream, target(&request.url)) else {
             return Err(Response::new(Status::NotValidInState));
         };
-        self.authorized(target.stream)?;
+        self.authorized(&target)?;
         let ok = self.in_session(Response::new(Status::Ok)).with("Range", "npt=now-");
         if self.playing.is_some() {
             // A PLAY while playing is a keepalive, or a wish to seek.
@@ -239,15 +259,15 @@ impl Session {
         Ok(Response::new(Status::Ok))
     }
 
-    /// The stream of that name, if this client may see it.
-    fn authorized(&self, name: &str) -> Result<Arc<Stream>, Response> {
-        let stream = self.deps.registry.get(name);
+    /// The stream of that name and quality, if this client may see it.
+    fn authorized(&self, target: &Target<'_>) -> Result<Arc<Stream>, Response> {
+        let stream = self.deps.registry.get(target.stream);
         let stream = stream.ok_or_else(|| refusal(&Code::StreamUnknown.into()))?;
         self.deps
             .access
             .authorize(&Principal::Anonymous, Action::View, stream.name())
             .map_err(|fault| refusal(&fault))?;
-        Ok(stream)
+        stream.of_quality(target.quality).map_err(|fault| refusal(&fault))
     }
 
     fn check_session(&self, request: &Request) -> Result<(), Response> {

@@ -262,17 +262,33 @@ async fn describe_waits_for_a_starting_camera_but_not_for_ever() {
 }
 
 #[test]
-fn urls_name_a_stream_and_perhaps_a_track() {
-    let read = |url| target(url).map(|t| (t.base, t.stream, t.track));
-    let base = "rtsp://u:p@[::1]:8554/yard";
-    assert_eq!(read(base), Some((base, "yard", None)));
-    assert_eq!(read("rtsp://u:p@[::1]:8554/yard/?a=/b"), Some((base, "yard", None)));
-    assert_eq!(
-        read("rtsp://u:p@[::1]:8554/yard/trackID=1"),
-        Some((base, "yard", Some(TrackId(1))))
-    );
-    for bad in ["*", "rtsp://h", "/yard", "rtsp://h/yard/trackID=256", "rtsp://h/yard/x/trackID=1"]
-    {
-        assert_eq!(read(bad), None, "{bad}");
+fn urls_name_a_stream_and_perhaps_a_quality_and_a_track() {
+    let one = TrackId(1);
+    for (url, quality, track) in [
+        ("", None, None),
+        ("/?a=/b", None, None),
+        ("/trackID=1", None, Some(one)),
+        ("?a=b/trackID=1", None, Some(one)),
+        ("/sub", Some("sub"), None),
+        ("/sub/", Some("sub"), None),
+        ("/sub/trackID=1", Some("sub"), Some(one)),
+        ("?quality=sub", Some("sub"), None),
+        ("?token=x&quality=sub/trackID=1", Some("sub"), Some(one)),
+        ("/?quality=hd", Some("hd"), None),
+    ] {
+        let base = "rtsp://u:p@[::1]:8554/yard";
+        let sub = if quality == Some("sub") { "/sub" } else { "" };
+        let wanted = Target { base: format!("{base}{sub}"), stream: "yard", quality, track };
+        assert_eq!(target(&format!("{base}{url}")), Some(wanted), "{url}");
+    }
+    for bad in [
+        "*",
+        "rtsp://h",
+        "/yard",
+        "rtsp://h/yard/trackID=256",
+        "rtsp://h/yard/x/trackID=1",
+        "rtsp://h/yard/subway",
+    ] {
+        assert_eq!(target(bad), None, "{bad}");
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -21,7 +21,7 @@ use super::{IceServer, Whep, reorder};
 use crate::auth::{Access, Action, Principal};
 use crate::bus::{Join, Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
-use crate::http::Problem;
+use crate::http::{self, Problem};
 use crate::media::{Codec, MediaKind, Tracks};
 
 /// How long a viewer's request waits for the stream's first frame. A camera
@@ -69,25 +69,35 @@ fn principal(caller: Caller) -> Principal {
 async fn create(
     State(deps): State<Deps>,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
     caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
+    let target = Target { name: &name, query: query.as_deref() };
     let sessions = &deps.whep.shared.metrics.sessions;
-    let made = create_session(&deps, &name, principal(caller), &headers, body).await;
+    let made = create_session(&deps, target, principal(caller), &headers, body).await;
     // A name out of a URL is no label; nor is a session that was never meant.
     made.inspect_err(|problem| sessions.setup(problem.code().as_str()))
 }
 
+/// What a viewer asks for.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    name: &'a str,
+    query: Option<&'a str>,
+}
+
 async fn create_session(
     deps: &Deps,
-    name: &str,
+    target: Target<'_>,
     principal: Principal,
     headers: &HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Problem> {
-    let stream = deps.registry.get(name).ok_or(Code::StreamUnknown)?;
+    let stream = deps.registry.get(target.name).ok_or(Code::StreamUnknown)?;
     deps.access.authorize(&principal, Action::View, stream.name())?;
+    let stream = http::of_quality(&stream, target.query)?;
     let offer = read_offer(headers, body)?;
     // Held until the session's own task cares.
     let _interest = stream.watch();

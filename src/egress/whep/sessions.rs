@@ -148,7 +148,7 @@ impl Whep {
     ) -> Option<(SessionId, Session)> {
         let id = SessionId::parse(id)?;
         let session = self.shared.board().get(id)?.clone();
-        let theirs = session.stream.as_str() == stream && session.principal == *principal;
+        let theirs = session.stream.viewed() == stream && session.principal == *principal;
         theirs.then_some((id, session))
     }
 }
