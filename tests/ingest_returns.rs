@@ -5,11 +5,10 @@
 mod camera_support;
 mod ingest_support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use camera_support::{Cameras, PATIENCE, Pulled, pull, source};
-use ingest_support::{Fault, MOUNT, Neighbour, Relay, follow, seen_again};
-use porthole::bus::{Join, SourceState};
+use camera_support::{Cameras, PATIENCE, pull, source};
+use ingest_support::{Fault, MOUNT, Neighbour, Relay, follow, kill_and_return, seen_again};
 use porthole::media::FrameKind;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,27 +22,8 @@ fn held() -> (usize, usize) {
     (descriptors, tokio::runtime::Handle::current().metrics().num_alive_tasks())
 }
 
-/// Kills the camera's connection, leaves it away for a while, brings it back;
-/// how long it took to be seen again.
-async fn kill_and_return(relay: &Relay, camera: &mut Pulled, fault: Fault) -> Duration {
-    let away = Duration::from_millis(rand::random_range(0..1_500));
-    relay.set(fault);
-    if fault == Fault::Freeze {
-        // It lost its power; what it had open is unknown to it afterwards.
-        sleep(away).await;
-        relay.set(Fault::Reset);
-    }
-    camera.status(|status| status.state == SourceState::Down).await;
-    if fault != Fault::Freeze {
-        sleep(away).await;
-    }
-    camera.reader = camera.stream.subscribe("test", Join::Live);
-    relay.set(Fault::None);
-    let reachable = Instant::now();
-    while camera.frame().await.kind == FrameKind::Audio {}
-    let took = reachable.elapsed();
-    seen_again(camera).await;
-    took
+fn away() -> Duration {
+    Duration::from_millis(rand::random_range(0..1_500))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,14 +47,14 @@ async fn ten_random_kills_and_returns_leave_one_line_and_nothing_behind() {
         async {
             let mut took = Vec::new();
             for fault in kills {
-                took.push((fault, kill_and_return(one, a, fault).await));
+                took.push((fault, kill_and_return(one, a, fault, away()).await));
             }
             took
         },
         async {
             let mut took = Vec::new();
             for fault in kills.into_iter().rev() {
-                took.push((fault, kill_and_return(other, b, fault).await));
+                took.push((fault, kill_and_return(other, b, fault, away()).await));
             }
             took
         },

@@ -2,56 +2,17 @@
 //! word on every output, and never quietly replaced.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
+mod app_support;
 mod camera_support;
 mod ingest_support;
 mod whep_support;
 
-use std::io::Write;
-use std::time::{Duration, Instant};
-
+use app_support::{gateway, get, listed, uri};
 use ingest_support::{Manner, Mime};
-use porthole::app::{App, Exit};
-use porthole::config::Layers;
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
+use porthole::app::Exit;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use serde_json::Value;
 use whep_support::player::{Event, Player};
-
-/// A gateway of this configuration's streams, on ports of its own.
-async fn gateway(streams: &str) -> (App, String) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    let listeners = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n\
-                     webrtc: { listen: 127.0.0.1:0 }\nstreams:\n";
-    write!(file, "{listeners}{streams}").unwrap();
-    let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
-    let app = App::start(layers.load().unwrap_or_else(|f| panic!("{f}"))).await.unwrap();
-    let base = format!("http://{}", app.viewer_address());
-    (app, base)
-}
-
-async fn get(url: &str) -> (u16, String) {
-    let response = reqwest::get(url).await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
-}
-
-/// The stream of that name, once `wanted` holds of it.
-async fn listed(base: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(40);
-    loop {
-        let list: Value =
-            serde_json::from_str(&get(&format!("{base}/api/streams")).await.1).unwrap();
-        let found = list["streams"].as_array().unwrap().iter().find(|s| s["name"] == name).cloned();
-        match found {
-            Some(stream) if wanted(&stream) => return stream,
-            other => assert!(Instant::now() < deadline, "still {other:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The first URI of a playlist.
-fn uri(playlist: &str) -> String {
-    playlist.lines().find(|line| !line.starts_with('#')).unwrap().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_substream_is_pulled_while_watched_and_chosen_by_word() {
@@ -142,5 +103,33 @@ async fn a_substream_that_fails_says_why_and_leaves_the_main_stream_alone() {
     assert_eq!((&yard["state"], &yard["error"]), (&"live".into(), &Value::Null), "{yard}");
     let (status, body) = get(&format!("{base}/yard/index.m3u8?quality=sub")).await;
     assert!(status == 502 && body.contains("source.auth"), "{body}");
+    assert_eq!(app.stop().await, Exit::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_is_announced_and_never_comes_keeps_no_viewer_waiting() {
+    let camera = Mime::start(Manner { sound: false, ..Manner::default() }).await;
+    let (app, base) = gateway(&format!("  mute: {}\n", camera.url("live"))).await;
+    listed(&base, "mute", |mute| mute["state"] == "live").await;
+
+    let asked = std::time::Instant::now();
+    let (mut player, offer) = Player::offering(&[Video, Audio]).await;
+    player.play(&format!("{base}/mute/whep"), &offer).await;
+    player.until("a picture", |event| matches!(event, Event::Rtp("video", _)).then_some(())).await;
+    assert!(asked.elapsed().as_secs() < 3, "{:?}", asked.elapsed());
+
+    // A key frame every 2 s: the first segment is there after two of them.
+    let (status, index) = get(&format!("{base}/mute/index.m3u8")).await;
+    let (status, index) =
+        if status == 503 { get(&format!("{base}/mute/index.m3u8")).await } else { (status, index) };
+    assert_eq!(status, 200, "{index}");
+    assert!(index.contains("CODECS=\"avc1.42C01F\""), "only what comes is promised: {index}");
+
+    let mute = listed(&base, "mute", |mute| mute["notes"][0]["code"] != Value::Null).await;
+    assert_eq!(
+        (&mute["state"], &mute["notes"][0]["code"]),
+        (&"live".into(), &"codec.audio_dropped".into())
+    );
+    assert_eq!(camera.count().all, 1, "a good picture is not given up for it");
     assert_eq!(app.stop().await, Exit::Clean);
 }

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use porthole::bus::{Join, Seen, SourceState, Stream};
 use porthole::media::{Frame, FrameKind};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::relay::{Fault, Relay};
 use crate::camera_support::{Cameras, Pulled, pull, source};
 
 pub const MOUNT: &str = "h264-pcma";
@@ -68,6 +71,69 @@ impl Neighbour {
         assert!(self.camera.stream.status().fault.is_none());
         self.camera.end().await;
     }
+}
+
+/// Kills the camera's connection, leaves it away for a while, brings it back;
+/// how long it took to be seen again.
+pub async fn kill_and_return(
+    relay: &Relay,
+    camera: &mut Pulled,
+    fault: Fault,
+    away: Duration,
+) -> Duration {
+    relay.set(fault);
+    if fault == Fault::Freeze {
+        // It lost its power; what it had open is unknown to it afterwards.
+        sleep(away).await;
+        relay.set(Fault::Reset);
+    }
+    camera.status(|status| status.state == SourceState::Down).await;
+    if fault != Fault::Freeze {
+        sleep(away).await;
+    }
+    camera.reader = camera.stream.subscribe("test", Join::Live);
+    relay.set(Fault::None);
+    let reachable = Instant::now();
+    while camera.frame().await.kind == FrameKind::Audio {}
+    let took = reachable.elapsed();
+    seen_again(camera).await;
+    took
+}
+
+/// What a stream's pictures were, without keeping them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pictures {
+    pub seen: usize,
+    /// Not 40 ms behind the one before.
+    pub gaps: usize,
+    /// Marked as the first after a return.
+    pub returns: usize,
+}
+
+/// Counts a stream's pictures from now until `end`; the numbering must have no
+/// hole, and time must rise.
+pub fn count(stream: &Arc<Stream>, end: &CancellationToken) -> JoinHandle<Pictures> {
+    let mut reader = stream.subscribe("follower", Join::NewestKey);
+    let end = end.clone();
+    tokio::spawn(async move {
+        let (mut pictures, mut sequence, mut last) = (Pictures::default(), None, None);
+        while let Some(Some(seen)) = end.run_until_cancelled(reader.next()).await {
+            let Seen::Frame(frame) = seen else { panic!("the follower was too slow: {seen:?}") };
+            let before = sequence.replace(frame.sequence);
+            assert!(before.is_none_or(|before| frame.sequence == before + 1), "a hole");
+            if frame.kind == FrameKind::Audio {
+                continue;
+            }
+            pictures.seen += 1;
+            pictures.returns += usize::from(frame.discontinuity);
+            if let Some(last) = last.replace(frame.dts.nanos()) {
+                assert!(frame.dts.nanos() > last, "time goes back");
+                let gap = frame.dts.nanos() - last;
+                pictures.gaps += usize::from(!(39_000_000..=41_000_000).contains(&gap));
+            }
+        }
+        pictures
+    })
 }
 
 /// Live without a fault, with picture and sound from here on.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -22,6 +22,9 @@ const CLIP: &[u8] = include_bytes!("../../static/demo/camera.h264");
 pub struct Manner {
     /// Whether pictures are sent.
     pub picture: bool,
+    /// Whether a session begins between two key frames, as with a camera
+    /// whose encoder runs all the time.
+    pub begins_between: bool,
     /// Whether those pictures are key frames now and then.
     pub key_frames: bool,
     /// Whether sound is in the SDP.
@@ -36,6 +39,8 @@ pub struct Manner {
     pub loses_one_in: Option<usize>,
     /// Hangs up after this many pictures.
     pub hangs_up_after: Option<usize>,
+    /// Whether it fails at SETUP of the sound, when the picture is set up.
+    pub fails_at_sound: bool,
     /// Whether it answers TEARDOWN.
     pub answers_teardown: bool,
 }
@@ -44,6 +49,7 @@ impl Default for Manner {
     fn default() -> Self {
         Self {
             picture: true,
+            begins_between: false,
             key_frames: true,
             announces_sound: true,
             sound: true,
@@ -51,6 +57,7 @@ impl Default for Manner {
             insists_on: None,
             loses_one_in: None,
             hangs_up_after: None,
+            fails_at_sound: false,
             answers_teardown: true,
         }
     }
@@ -251,6 +258,9 @@ async fn converse(
                 let content = "Content-Type: application/sdp\r\nContent-Length: ";
                 ("200 OK", format!("{content}{}\r\n", sdp.len()), sdp)
             }
+            "SETUP" if manner.fails_at_sound && url.ends_with("sound") => {
+                ("500 Internal Server Error", String::new(), String::new())
+            }
             "SETUP" => match set_up(&transport, peer, &manner).await {
                 Some((way, answer)) => {
                     ways[usize::from(url.ends_with("sound"))] = Some(way);
@@ -379,10 +389,13 @@ async fn play(
 ) {
     let mut tracks = [Track::new(96, 1), Track::new(8, 3)];
     let mut ticks = tokio::time::interval(Duration::from_millis(40));
-    for nth in 0_usize.. {
+    static SWITCHED_ON: OnceLock<Instant> = OnceLock::new();
+    let age = SWITCHED_ON.get_or_init(Instant::now).elapsed().as_millis() / 40;
+    let first = if manners.borrow().begins_between { age as usize } else { 0 };
+    for nth in first.. {
         ticks.tick().await;
         let manner = manners.borrow().clone();
-        if manner.hangs_up_after.is_some_and(|pictures| nth >= pictures) {
+        if manner.hangs_up_after.is_some_and(|pictures| nth - first >= pictures) {
             return;
         }
         let mut packets = Vec::new();

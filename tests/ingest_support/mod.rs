@@ -13,6 +13,6 @@ mod mime;
 mod relay;
 
 pub use hostile::{Attack, Hostile, Plot};
-pub use line::{MOUNT, Neighbour, follow, seen_again};
+pub use line::{MOUNT, Neighbour, Pictures, count, follow, kill_and_return, seen_again};
 pub use mime::{Count, Manner, Mime};
 pub use relay::{Fault, Relay};
