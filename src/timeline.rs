@@ -62,6 +62,8 @@ pub struct Timeline {
     base: Option<i64>,
     /// Wall clock minus line, nanoseconds.
     wall_offset: Option<i64>,
+    /// Our clock minus the line, as of the newest frame's arrival.
+    arrival_offset: i64,
     tracks: Vec<TrackLine>,
 }
 
@@ -188,7 +190,8 @@ impl Timeline {
 
         let moment = line.nanos(ticks);
         self.latest = self.latest.max(moment);
-        let offset = *self.wall_offset.get_or_insert(wall.unix_nanos().saturating_sub(now));
+        self.arrival_offset = wall.unix_nanos().saturating_sub(now);
+        let offset = *self.wall_offset.get_or_insert(self.arrival_offset);
         Some(Stamp {
             dts: MediaTime::new(ticks, line.rate),
             wall: WallTime::from_unix_nanos(moment.saturating_add(offset)),
@@ -203,6 +206,13 @@ impl Timeline {
         let Some(line) = self.tracks.get_mut(track) else { return };
         let Some((rtp_zero, line_zero)) = line.anchor else { return };
         let moment = line.nanos(line_zero.saturating_add(rtp.saturating_sub(rtp_zero)));
+        // Its RTP time is about now, as its NTP time is. That of a camera which
+        // has restarted its RTP clock, or made it up, tells nothing.
+        let arrived = now.unix_nanos().saturating_sub(self.arrival_offset);
+        let off = moment.saturating_sub(line.lead).saturating_sub(arrived);
+        if off.saturating_abs() > MAX_BEHIND {
+            return;
+        }
         let offset = wall.unix_nanos().saturating_sub(moment);
         line.report_offset = Some(offset);
         let kind = line.kind;

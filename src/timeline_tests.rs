@@ -136,6 +136,36 @@ fn sender_reports_give_the_wall_clock_when_sane() {
 }
 
 #[test]
+fn a_report_whose_rtp_time_is_from_elsewhere_moves_no_clock() {
+    let mut run = Run::new();
+    run.picture(0);
+    let before = run.picture(FRAME).wall;
+    for rtp in [i64::MAX, i64::MIN, 1 << 40, -20 * 90_000] {
+        let now = run.wall();
+        run.timeline.sender_report(0, rtp, now, now);
+    }
+    assert_eq!(run.picture(2 * FRAME).wall, before.offset_by(40_000_000));
+}
+
+#[test]
+fn a_file_camera_that_starts_over_keeps_sound_and_picture_together() {
+    let mut run = Run::new();
+    let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
+    for n in 0..400_i64 {
+        // A file of 4 s, played four times; times start over with it.
+        let rtp = n % 100;
+        pictures.push(run.picture(rtp * FRAME));
+        sounds.extend(run.timeline.stamp(1, rtp * 320, run.at, run.wall()));
+    }
+    assert_eq!(pictures.iter().filter(|stamp| stamp.discontinuity).count(), 3);
+    assert!(pictures.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+    let (picture, sound) = (pictures.last().unwrap(), sounds.last().unwrap());
+    assert!((picture.dts.nanos() - sound.dts.nanos()).abs() < 40_000_000);
+    // Nothing piles up: the end is as far as real time has come.
+    assert_eq!(picture.dts.nanos(), 399 * 40_000_000);
+}
+
+#[test]
 fn sound_moves_to_where_reports_put_it_beside_the_picture() {
     let mut run = Run::new();
     run.picture(0);
