@@ -87,10 +87,17 @@ impl AccessUnit {
         Ok(true)
     }
 
-    /// Ends the started unit and shows it; [`AccessUnit::drop_last`] takes it
-    /// out again.
+    /// The first byte of the header of the unit that is started.
+    pub(super) fn open_header(&self) -> Option<u8> {
+        self.buffer.get(self.open? + LENGTH_BYTES).copied()
+    }
+
+    /// Ends the started unit, without trailing zeros, and shows it;
+    /// [`AccessUnit::drop_last`] takes it out again.
     pub(super) fn end(&mut self) -> Option<(usize, &[u8])> {
         let at = self.open.take()?;
+        let zeros = self.buffer[at + LENGTH_BYTES..].iter().rev().take_while(|&&b| b == 0).count();
+        self.buffer.truncate(self.buffer.len() - zeros);
         let length = (self.buffer.len() - at - LENGTH_BYTES) as u32;
         self.buffer[at..at + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
         Some((at, &self.buffer[at + LENGTH_BYTES..]))

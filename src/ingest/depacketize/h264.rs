@@ -20,7 +20,9 @@ mod nal {
     pub(super) const SPS: u8 = 7;
     pub(super) const PPS: u8 = 8;
     pub(super) const STAP_A: u8 = 24;
+    pub(super) const STAP_B: u8 = 25;
     pub(super) const FU_A: u8 = 28;
+    pub(super) const FU_B: u8 = 29;
 }
 
 /// Bytes of a slice that hold all we read of its header: five Exp-Golomb codes
@@ -40,7 +42,8 @@ impl H264 {
     /// With the parameter sets of SDP, as far as they can be read; what comes
     /// in-band replaces them.
     pub(super) fn new(fmtp: &Fmtp<'_>) -> Result<Self, Unsupported> {
-        if fmtp.number("packetization-mode") == Some(2) {
+        let interleaved = fmtp.number("sprop-interleaving-depth").unwrap_or(0) > 0;
+        if fmtp.number("packetization-mode") == Some(2) || interleaved {
             return Err(Unsupported("H.264 in interleaved packets (mode 2)".into()));
         }
         let mut h264 = Self::default();
@@ -91,23 +94,28 @@ impl H264 {
 
 impl Syntax for H264 {
     const HEADER: usize = 1;
+    const TYPE: u8 = 0x1f;
 
     fn packing<'a>(&self, payload: &'a [u8]) -> Packing<'a> {
         let Some((&indicator, rest)) = payload.split_first() else {
-            return Packing::Malformed;
+            return Packing::Nothing;
         };
         match indicator & 0x1f {
             nal::STAP_A => Packing::Aggregate(rest),
-            nal::FU_A => match rest.split_first() {
+            // With a decoding order number in front: in order outside of the
+            // interleaved mode, which is refused.
+            nal::STAP_B => rest.get(2..).map_or(Packing::Malformed, Packing::Aggregate),
+            nal::FU_B if rest.len() < 3 => Packing::Malformed,
+            kind @ (nal::FU_A | nal::FU_B) => match rest.split_first() {
                 Some((&header, data)) => Packing::Fragment {
                     header: [indicator & 0xe0 | header & 0x1f, 0],
                     start: header & 0x80 != 0,
                     end: header & 0x40 != 0,
-                    data,
+                    data: if kind == nal::FU_B { &data[2..] } else { data },
                 },
                 None => Packing::Malformed,
             },
-            // 0 starts a byte stream; the rest needs the interleaved mode.
+            // 0 starts a byte stream; MTAPs exist in the interleaved mode only.
             0..=23 => Packing::Single(payload),
             _ => Packing::Malformed,
         }

@@ -119,10 +119,11 @@ impl H265 {
 
 impl Syntax for H265 {
     const HEADER: usize = 2;
+    const TYPE: u8 = 0x7e;
 
     fn packing<'a>(&self, payload: &'a [u8]) -> Packing<'a> {
         let [first, second, rest @ ..] = payload else {
-            return Packing::Malformed;
+            return Packing::Nothing;
         };
         match first >> 1 & 0x3f {
             nal::AGGREGATE => Packing::Aggregate(rest),

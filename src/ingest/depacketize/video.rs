@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::access_unit::{AccessUnit, find_start_code, split_at_start_codes};
+use super::access_unit::{
+    AccessUnit, find_start_code, split_at_start_codes, without_trailing_zeros,
+};
 use super::limit::Limit;
 use super::reorder::Reorder;
 use super::{AfterLoss, Discarded, Packet, Unit};
@@ -13,6 +15,10 @@ use crate::media::{Codec, FrameKind};
 /// has come for this long, a recovery point or an all-intra picture counts as
 /// a key frame. Cameras with IDRs send one every 1 to 4 s.
 const IDR_PATIENCE_SECONDS: i64 = 4;
+
+/// Units in a row whose first or last fragment does not say so, with no packet
+/// missing, after which the camera is one that never says it.
+const BITS_PATIENCE: u8 = 3;
 
 /// How an RTP payload packs NAL units.
 pub(super) enum Packing<'a> {
@@ -28,6 +34,9 @@ pub(super) enum Packing<'a> {
         end: bool,
         data: &'a [u8],
     },
+    /// Too short to hold anything, such as the empty packets by which some
+    /// cameras keep a UDP path open.
+    Nothing,
     /// None of the above.
     Malformed,
 }
@@ -72,6 +81,9 @@ pub(super) struct Slice {
 pub(super) trait Syntax {
     /// Bytes of a NAL header.
     const HEADER: usize;
+
+    /// Bits of its first byte that tell the unit's type.
+    const TYPE: u8;
 
     /// How `payload` packs NAL units.
     fn packing<'a>(&self, payload: &'a [u8]) -> Packing<'a>;
@@ -123,6 +135,9 @@ pub(super) struct Video<S> {
     /// Some cameras set the marker on every slice: then only a new timestamp
     /// ends an access unit, at the price of one frame of latency.
     marker_lies: bool,
+    /// Units in a row that lacked the start bit, and the end bit.
+    missing_starts: u8,
+    missing_ends: u8,
     /// Timestamp of the last IDR, or of the first picture.
     idr_at: Option<i64>,
     /// Drop pictures that refer to before the random access we started at.
@@ -158,6 +173,8 @@ impl<S: Syntax> Video<S> {
             chain: Chain::Broken,
             marked: None,
             marker_lies: false,
+            missing_starts: 0,
+            missing_ends: 0,
             idr_at: None,
             skip_leading: false,
             reference_num: None,
@@ -171,7 +188,8 @@ impl<S: Syntax> Video<S> {
         if self.timestamp != Some(packet.timestamp) {
             // Without a slice it goes on under the new time: some cameras
             // stamp parameter sets and SEI with the previous picture's.
-            if self.first_slice.is_some() || self.unit.is_open() || self.damaged {
+            self.displace()?;
+            if self.first_slice.is_some() || self.damaged {
                 self.finish();
             } else {
                 self.unit.recount();
@@ -194,6 +212,7 @@ impl<S: Syntax> Video<S> {
             Packing::Fragment { header, start, end, data } => {
                 self.fragment(&header[..S::HEADER], start, end, data)?;
             }
+            Packing::Nothing => self.discarded.malformed += 1,
             Packing::Malformed => self.malformed(),
         }
         // A marker within a fragmented unit, or on parameter sets and SEI
@@ -212,6 +231,12 @@ impl<S: Syntax> Video<S> {
         self.lost = self.lost.saturating_add(packets);
         self.suspect(packets);
         self.marked = None;
+        if self.missing_starts < BITS_PATIENCE {
+            self.missing_starts = 0;
+        } else {
+            // The next fragment may be from the middle, and would not tell.
+            self.damaged = true;
+        }
         if self.first_slice.is_some() || self.unit.is_open() {
             self.damaged = true;
         }
@@ -239,22 +264,49 @@ impl<S: Syntax> Video<S> {
         end: bool,
         data: &[u8],
     ) -> Result<(), Limit> {
+        let other = self.unit.open_header().is_some_and(|open| (open ^ header[0]) & S::TYPE != 0);
+        if start || other {
+            self.displace()?;
+        }
         if start {
-            if self.unit.is_open() {
+            self.missing_starts = 0;
+            self.unit.begin(header)?;
+        } else if !self.unit.is_open() {
+            // Its start was lost, or never sent.
+            if self.missing_starts < BITS_PATIENCE {
+                self.missing_starts += u8::from(!self.damaged);
                 self.damaged = true;
+                return Ok(());
             }
             self.unit.begin(header)?;
         }
-        if !self.unit.extend(data)? {
-            // Its start was lost, or never sent.
-            self.damaged = true;
-            return Ok(());
-        }
+        self.unit.extend(data)?;
         // A start that is also an end breaks RFC 6184 §5.8, and is a whole
         // unit to the cameras that send it.
         if !end {
             return Ok(());
         }
+        self.missing_ends = 0;
+        self.join()
+    }
+
+    /// Something else follows the unit in fragments, and no packet is missing
+    /// between: damage, unless this is a camera that marks no ends.
+    fn displace(&mut self) -> Result<(), Limit> {
+        if !self.unit.is_open() {
+            return Ok(());
+        }
+        if self.missing_ends < BITS_PATIENCE {
+            self.missing_ends += u8::from(!self.damaged);
+            self.damaged = true;
+            self.unit.abandon();
+            return Ok(());
+        }
+        self.join()
+    }
+
+    /// Takes the unit whose fragments are all here.
+    fn join(&mut self) -> Result<(), Limit> {
         let Some((at, unit)) = self.unit.end() else {
             return Ok(());
         };
@@ -272,12 +324,10 @@ impl<S: Syntax> Video<S> {
 
     /// Takes what should be one unit, and is a byte stream from some cameras.
     fn units(&mut self, data: &[u8]) -> Result<(), Limit> {
-        if self.unit.is_open() {
-            // A fragmented unit without its end.
-            self.damaged = true;
-            self.unit.abandon();
-        }
-        for unit in split_at_start_codes(data).filter(|unit| !unit.is_empty()) {
+        self.displace()?;
+        // None ends with a zero (§7.4.1); some cameras pad them to four bytes.
+        let units = split_at_start_codes(data).map(without_trailing_zeros);
+        for unit in units.filter(|unit| !unit.is_empty()) {
             let nal = self.syntax.classify(unit)?;
             if self.note(nal) {
                 self.unit.append(unit)?;
@@ -323,7 +373,7 @@ impl<S: Syntax> Video<S> {
 
     /// Ends the access unit: hands it out, or drops and counts it.
     fn finish(&mut self) {
-        let damaged = self.damaged || self.unit.is_open();
+        let damaged = self.damaged;
         let (slice, timestamp) = (self.first_slice.take(), self.timestamp);
         let recovery_point = std::mem::take(&mut self.recovery_point);
         let intra = self.intra;
