@@ -130,7 +130,8 @@ fn parse_head(head: &str) -> Result<(Request, usize), BadMessage> {
     if version != "RTSP/1.0" {
         return bad(Status::VersionNotSupported, "a version other than RTSP/1.0");
     }
-    if head.chars().any(|c| c.is_control() && c != '\r' && c != '\n' && c != '\t') {
+    // A lone CR or LF too: what a URL says is repeated in answers.
+    if head.split("\r\n").any(|line| line.contains(|c: char| c.is_control() && c != '\t')) {
         return bad(Status::BadRequest, "control characters in a request head");
     }
     let mut headers = Vec::new();
@@ -296,9 +297,16 @@ mod tests {
         assert_eq!(refused(b"PLAY rtsp://h/a RTSP/1.0\r\n\r\n"), Status::BadRequest);
         assert_eq!(refused(b"\xff\xfe\r\n\r\n"), Status::BadRequest);
         assert_eq!(
-            refused(b"PLAY rtsp://h/a\nX:y RTSP/1.0\r\nCSeq: 1\r\nno colon\r\n\r\n"),
+            refused(b"PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\nno colon\r\n\r\n"),
             Status::BadRequest
         );
+        // A lone line break would end a line of the answer that repeats it.
+        for split in [
+            &b"PLAY rtsp://h/a\nX:y RTSP/1.0\r\nCSeq: 1\r\n\r\n"[..],
+            b"PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\nSession: a\rX:y\r\n\r\n",
+        ] {
+            assert_eq!(refused(split), Status::BadRequest);
+        }
         assert_eq!(refused(&vec![b'a'; MAX_MESSAGE]), Status::TooLarge);
         let long = b"PLAY rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 99999999999\r\n\r\n";
         assert_eq!(refused(long), Status::TooLarge);

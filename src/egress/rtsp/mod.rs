@@ -14,6 +14,8 @@
 //! `outlet` is one
 //! track on its way to a client, `session` one client, `serve` the sockets.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod message;
 mod outlet;
 mod packetize;

@@ -15,6 +15,8 @@ mod backlog;
 mod candidates;
 mod engine;
 mod fanout;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod metrics;
 mod offer;
