@@ -212,4 +212,6 @@ fn the_doctor_says_what_a_camera_sends_and_where_it_plays() {
 
     let (code, report) = doctor(&cameras.url("nothing"));
     assert_eq!((code, &report["fault"]["code"]), (Some(69), &"source.not_found".into()));
+    let (code, report) = doctor("rtsp://127.0.0.1:1/");
+    assert_eq!((code, &report["reachable"]), (Some(69), &false.into()), "{report}");
 }

@@ -15,9 +15,11 @@ use super::source::{Source, Transport};
 use crate::fault::{Code, Fault};
 use crate::media::{Codec, FrameKind, MediaKind, WallTime};
 
-/// A key frame every 10 s is the rarest that is still common: a look of this
-/// length sees at least one interval of the usual 1 to 4 s.
+/// A look of this length sees at least one interval of the usual 1 to 4 s
+/// between key frames…
 const LOOK: Duration = Duration::from_secs(8);
+/// …and one of this length the 10 s that some cameras have.
+const LONG_LOOK: Duration = Duration::from_secs(21);
 /// How long to wait for the greeting.
 const GREETING_LIMIT: Duration = Duration::from_secs(3);
 /// Most bytes of an answer to an anonymous DESCRIBE that are looked at.
@@ -81,7 +83,8 @@ impl Seen {
     }
 }
 
-/// Connects once, looks for eight seconds, and tears down.
+/// Connects once, looks for eight seconds (for longer where key frames are
+/// rare), and tears down.
 pub async fn probe(source: &Source) -> Probe {
     let mut probe = Probe {
         login_schemes: Vec::new(),
@@ -99,8 +102,10 @@ pub async fn probe(source: &Source) -> Probe {
             probe.transport = Some(feed.transport);
             probe.notes = notes.into_iter().map(|note| note.0).collect();
             let mut looks: Vec<Look> = selected.into_iter().map(Look::new).collect();
-            let until = Instant::now() + LOOK;
+            let begun = Instant::now();
             while probe.fault.is_none() {
+                let rare = looks.iter().any(Look::awaits_key_frame);
+                let until = begun + if rare { LONG_LOOK } else { LOOK };
                 match timeout_at(until, feed.next()).await {
                     Err(_) => break,
                     Ok(Err(fault)) => probe.fault = Some(fault),
@@ -189,6 +194,11 @@ impl Look {
         if unit.kind == FrameKind::Key {
             self.keys.push(unit.dts);
         }
+    }
+
+    /// Whether pictures come, but no interval between key frames is known.
+    fn awaits_key_frame(&self) -> bool {
+        self.seen.kind == MediaKind::Video && self.seen.frames > 0 && self.keys.len() < 2
     }
 
     fn finish(self) -> Seen {

@@ -3,6 +3,8 @@
 mod report;
 mod verdict;
 
+use std::io::IsTerminal;
+
 use clap::Args;
 
 use super::{DONE, SOFTWARE, USAGE};
@@ -45,12 +47,16 @@ impl Doctor {
             eprintln!("cannot start");
             return SOFTWARE;
         };
+        if std::io::stderr().is_terminal() {
+            eprintln!("looking at {source} for some seconds …");
+        }
         let probe = runtime.block_on(probe(&source));
         if self.json {
             println!("{}", report::json(&source, &probe));
         } else {
             print!("{}", report::text(&source, &probe));
         }
-        if probe.fault.is_some() && probe.transport.is_none() { UNREACHABLE } else { DONE }
+        let nothing_came = probe.tracks.iter().all(|track| track.packets == 0);
+        if probe.fault.is_some() && nothing_came { UNREACHABLE } else { DONE }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::verdict::{BROWSERS, OUTPUTS, Verdict, verdict};
+use crate::fault::{Code, Fault};
 use crate::ingest::{Probe, Seen, Source, Transport};
 use crate::media::{Codec, MediaKind};
 
@@ -21,11 +22,11 @@ pub(super) fn text(source: &Source, probe: &Probe) -> String {
         if !fault.detail.is_empty() {
             line(&mut out, "", &fault.detail);
         }
-        line(&mut out, "", fault.code.hint());
+        line(&mut out, "way out", way_out(source, fault));
+        out.push('\n');
     }
-    let answered = !probe.login_schemes.is_empty() || probe.server.is_some();
-    if answered || probe.transport.is_some() {
-        line(&mut out, "reachable", "yes");
+    line(&mut out, "reachable", if reachable(probe) { "yes" } else { "no" });
+    if reachable(probe) {
         let schemes = match probe.login_schemes.join(", ") {
             none if none.is_empty() => "not asked for".to_owned(),
             schemes => schemes,
@@ -38,11 +39,14 @@ pub(super) fn text(source: &Source, probe: &Probe) -> String {
     if let Some(transport) = probe.transport {
         line(&mut out, "transport", transport.as_str());
     }
-    if let Some(offset) = probe.clock_offset {
-        line(&mut out, "clock", &clock(offset));
-    }
     for track in &probe.tracks {
         line(&mut out, word(track.kind), &track_text(track));
+    }
+    if probe.tracks.iter().any(|track| track.packets > 0) {
+        line(&mut out, "loss", &loss(&probe.tracks));
+        line(&mut out, "timestamps", &timestamps(&probe.tracks));
+        let unknown = "not told: the camera sends no RTCP sender reports".to_owned();
+        line(&mut out, "clock", &probe.clock_offset.map_or(unknown, clock));
     }
     for note in &probe.notes {
         line(&mut out, "left out", &format!("{} ({})", note.code.sentence(), note.detail));
@@ -76,6 +80,58 @@ pub(super) fn text(source: &Source, probe: &Probe) -> String {
     out
 }
 
+/// Whether anything answered.
+fn reachable(probe: &Probe) -> bool {
+    let silent = |fault: &Fault| {
+        matches!(fault.code, Code::SourceDns | Code::SourceRefused | Code::SourceTimeout)
+    };
+    let answered = !probe.login_schemes.is_empty() || probe.server.is_some();
+    answered || probe.transport.is_some() || !probe.fault.as_ref().is_some_and(silent)
+}
+
+/// What to do about a fault, for somebody who has just typed a URL.
+fn way_out(source: &Source, fault: &Fault) -> &'static str {
+    match (fault.code, &source.login) {
+        (Code::SourceAuth, None) => "Give its login in the URL: rtsp://user:password@host/path.",
+        (Code::SourceAuth, Some(_)) => {
+            "Check both; in a URL # is written %23, @ %40, / %2F. Cameras lock after several tries."
+        }
+        _ => fault.code.hint(),
+    }
+}
+
+fn loss(tracks: &[Seen]) -> String {
+    let sum = |of: fn(&Seen) -> u64| tracks.iter().map(of).sum::<u64>();
+    let (lost, sent) = (sum(|track| track.lost), sum(|track| track.packets + track.lost));
+    let discarded = sum(|track| track.discarded);
+    let mut text = match lost {
+        0 => format!("none of {sent} packets"),
+        _ => {
+            let percent = lost as f64 * 100.0 / sent as f64;
+            format!("{lost} of {sent} packets ({percent:.1} %)")
+        }
+    };
+    if discarded > 0 {
+        let _ = write!(text, ", {discarded} frames not decodable");
+    }
+    text
+}
+
+fn timestamps(tracks: &[Seen]) -> String {
+    match tracks.iter().map(|track| track.bad_times).sum() {
+        0 => "rise evenly".to_owned(),
+        bad => format!("{bad} go back, stand still or jump; they are repaired"),
+    }
+}
+
+fn bit_rate(bits: f64) -> String {
+    if bits < 1e6 {
+        format!("{:.0} kbit/s", bits / 1e3)
+    } else {
+        format!("{:.1} Mbit/s", bits / 1e6)
+    }
+}
+
 fn word(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Video => "picture",
@@ -97,7 +153,10 @@ fn track_text(track: &Seen) -> String {
     let mut parts = Vec::new();
     match &track.codec {
         Some(codec) => {
-            let string = codec.rfc6381().map(|s| format!(" ({s})")).unwrap_or_default();
+            // The string of what our fMP4 carries is the camera's only where
+            // that is the same.
+            let string = codec.rfc6381().filter(|string| string.contains('.'));
+            let string = string.map(|s| format!(" ({s})")).unwrap_or_default();
             parts.push(format!("{}{string}", codec.name()));
             if let Some(size) = codec.pixel_size() {
                 parts.push(format!("{} x {}", size.width, size.height));
@@ -108,30 +167,30 @@ fn track_text(track: &Seen) -> String {
         }
         None => parts.push("parameters never came".to_owned()),
     }
+    if track.frames == 0 {
+        parts.push("announced, but nothing came".to_owned());
+        return parts.join(", ");
+    }
     if track.kind == MediaKind::Video
         && let Some(rate) = track.rate()
     {
         parts.push(format!("{rate:.1} fps"));
     }
     if let Some(bits) = track.bit_rate() {
-        parts.push(format!("{:.2} Mbit/s", bits / 1e6));
+        parts.push(bit_rate(bits));
     }
-    match track.keyframe_interval {
-        Some(interval) => parts.push(format!("key frame every {interval:.1} s")),
-        None if track.kind == MediaKind::Video => {
-            parts.push("fewer than two key frames in 8 s".to_owned());
+    match (&track.codec, track.keyframe_interval) {
+        // Every picture is one.
+        (Some(Codec::Jpeg(_)), _) => {}
+        (_, Some(interval)) => parts.push(format!("key frame every {interval:.1} s")),
+        (_, None) if track.kind == MediaKind::Video => {
+            parts.push(format!("fewer than two key frames in {:.0} s", track.seconds));
         }
-        None => {}
+        (_, None) => {}
     }
     if track.reordered {
         parts.push("B-frames".to_owned());
     }
-    let health = [
-        (track.lost, "packets lost"),
-        (track.discarded, "frames not decodable"),
-        (track.bad_times, "bad timestamps"),
-    ];
-    parts.extend(health.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     parts.join(", ")
 }
 
@@ -158,9 +217,10 @@ pub(super) fn json(source: &Source, probe: &Probe) -> Value {
         "fault": probe.fault.as_ref().map(|fault| json!({
             "code": fault.code.as_str(),
             "title": fault.code.sentence(),
-            "hint": fault.code.hint(),
+            "hint": way_out(source, fault),
             "detail": fault.detail,
         })),
+        "reachable": reachable(probe),
         "login_schemes": probe.login_schemes,
         "server": probe.server,
         "transport": probe.transport.map(Transport::as_str),
@@ -179,6 +239,7 @@ fn track_json(track: &Seen) -> Value {
         "rfc6381": track.codec.as_ref().and_then(Codec::rfc6381),
         "width": size.map(|size| size.width),
         "height": size.map(|size| size.height),
+        "seconds": track.seconds,
         "frames": track.frames,
         "fps": track.rate(),
         "bits_per_second": track.bit_rate(),
@@ -189,4 +250,58 @@ fn track_json(track: &Seen) -> Value {
         "frames_discarded": track.discarded,
         "bad_timestamps": track.bad_times,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(fault: Option<Fault>) -> Probe {
+        Probe {
+            login_schemes: Vec::new(),
+            server: None,
+            transport: None,
+            tracks: Vec::new(),
+            notes: Vec::new(),
+            clock_offset: None,
+            fault,
+        }
+    }
+
+    #[test]
+    fn a_camera_that_is_not_reached_is_told_from_one_that_refuses() {
+        let source: Source = "rtsp://camera/live".parse().unwrap();
+        let text = |probe: &Probe| text(&source, probe);
+        let away = probe(Some(Code::SourceTimeout.into()));
+        assert!(text(&away).contains("reachable     no"), "{}", text(&away));
+        let mut locked = probe(Some(Code::SourceAuth.into()));
+        locked.login_schemes = vec!["Digest SHA-256".into(), "Basic".into()];
+        let said = text(&locked);
+        assert!(said.contains("reachable     yes") && said.contains("Digest SHA-256, Basic"));
+        assert!(said.contains("way out       Give its login in the URL"), "{said}");
+        assert_eq!(json(&source, &locked)["fault"]["code"], "source.auth");
+    }
+
+    #[test]
+    fn loss_and_timestamps_are_said_even_where_all_is_well() {
+        let mut seen = Seen {
+            kind: MediaKind::Video,
+            codec: None,
+            frames: 1,
+            bytes: 1,
+            seconds: 1.0,
+            keyframe_interval: None,
+            reordered: false,
+            packets: 980,
+            lost: 0,
+            discarded: 0,
+            bad_times: 0,
+        };
+        assert_eq!(loss(&[seen.clone()]), "none of 980 packets");
+        assert_eq!(timestamps(&[seen.clone()]), "rise evenly");
+        (seen.lost, seen.discarded, seen.bad_times) = (20, 3, 1);
+        let words = "20 of 1000 packets (2.0 %), 3 frames not decodable";
+        assert_eq!(loss(&[seen.clone()]), words);
+        assert!(timestamps(&[seen]).starts_with("1 go back"));
+    }
 }

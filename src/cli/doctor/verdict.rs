@@ -49,11 +49,17 @@ fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>) -> Verdict {
             _ => yes(""),
         },
         Some((_, other)) => {
-            no(format!("{}: set the camera to H.264, or use its sub-stream", other.name()))
+            let substream = "or name its H.264 stream as `substream`";
+            no(format!("{}: set the camera to H.264, {substream}", other.name()))
         }
         None if video.is_some() => no("the camera sends no parameter sets"),
         None => yes("sound only"),
     }
+}
+
+/// A segment begins at a key frame.
+fn has_rare_key_frames(video: &Seen) -> bool {
+    video.keyframe_interval.is_none_or(|seconds| seconds > 6.0)
 }
 
 fn hls(video: Option<&Seen>, browser: &str) -> Verdict {
@@ -65,6 +71,9 @@ fn hls(video: Option<&Seen>, browser: &str) -> Verdict {
             _ => no("H.265: set the camera to H.264"),
         },
         _ if browser == "Firefox" => no("Firefox plays HLS only with a script such as hls.js"),
+        Some(_) if video.is_some_and(has_rare_key_frames) => {
+            yes("starts late: set a key-frame (I-frame) interval of 1 to 4 s in the camera")
+        }
         _ => yes(""),
     }
 }
