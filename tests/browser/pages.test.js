@@ -8,11 +8,11 @@ const PASSWORD = "canary-4711";
 let cameras, locked, gateway, browser;
 
 before(async () => {
-  cameras = await startCameras(["h264-pcma", "bframes", "mjpeg"]);
+  cameras = await startCameras(["h264-pcma", "long-gop", "bframes", "mjpeg"]);
   locked = await startCameras(["h264-aac", "mjpeg"], ["--auth", "digest"]);
   const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
   gateway = await startGateway({
-    "front-door": url("h264-pcma"),
+    "front-door": { source: url("h264-pcma"), substream: url("long-gop") },
     yard: url("bframes"),
     attic: url("mjpeg"),
     garage: `rtsp://viewer:window@127.0.0.1:${locked.port}/h264-aac`,
@@ -53,6 +53,34 @@ test("the wall shows every stream, each the way this browser can play it", async
   assert.ok(!(await page.content()).includes(PASSWORD));
   assert.deepEqual(unexpected(page.complaints), []);
   await page.screenshot({ path: `${ARTEFACTS}/wall-dark.png` });
+  await page.close();
+});
+
+test("a stream's page shows its substream, and says when there is none", async () => {
+  const page = await openPage(browser, new URL("front-door/", gateway.base).href);
+  const playing = async (width) => {
+    await page.waitForSelector(`${camera("front-door")}[data-state=live]`, { timeout: 20_000 });
+    await page.waitForFunction(
+      (width) => document.querySelector("video").videoWidth === width,
+      width,
+      { timeout: 15_000 },
+    );
+  };
+  await playing(1280);
+  await page.getByRole("link", { name: "substream" }).click();
+  await page.waitForURL(/quality=sub/);
+  await playing(640);
+  // The page asks every 3 s.
+  await page.locator("#facts", { hasText: "640 × 360" }).waitFor({ timeout: 10_000 });
+  assert.match(await page.locator("#facts").innerText(), /main stream/);
+  await page.getByRole("link", { name: "HLS" }).click();
+  await page.waitForURL(/mode=hls/);
+  await playing(640);
+  assert.equal(await page.getAttribute(camera("front-door"), "data-way"), "HLS");
+
+  await page.goto(new URL("garage/?quality=sub", gateway.base).href);
+  await page.waitForSelector(`${camera("garage")}[data-state=down]`, { timeout: 20_000 });
+  assert.match(await page.locator(".message").innerText(), /garage has no substream/);
   await page.close();
 });
 
