@@ -12,11 +12,13 @@ pub(super) fn write(out: &mut Vec<u8>, track: &Track) {
         Codec::H264(avc) => visual(out, b"avc1", avc.size, |out| avc_config(out, avc)),
         // `hvc1`: parameter sets here and nowhere else, as Apple wants it.
         Codec::H265(hevc) => visual(out, b"hvc1", hevc.size, |out| hevc_config(out, hevc)),
-        Codec::Jpeg(_) => {}
+        Codec::Jpeg(_) | Codec::G722 => {}
         Codec::Aac(aac) => audio(out, b"mp4a", aac.channels, aac.sample_rate, |out| esds(out, aac)),
-        Codec::G711 { channels, .. } => audio(out, b"fLaC", *channels, rate, |out| {
-            full(out, b"dfLa", 0, 0, |out| flac::put_stream_info(out, *channels, rate));
-        }),
+        Codec::G711 { channels, .. } | Codec::L16 { channels } => {
+            audio(out, b"fLaC", *channels, rate, |out| {
+                full(out, b"dfLa", 0, 0, |out| flac::put_stream_info(out, *channels, rate));
+            })
+        }
         Codec::Opus { channels } => audio(out, b"Opus", *channels, 48_000, |out| {
             container(out, b"dOps", |out| opus_config(out, *channels));
         }),

@@ -1,5 +1,5 @@
-//! G.711 as FLAC (RFC 9639) in verbatim subframes: lossless, and so simple
-//! that no codec library is needed. Browsers take FLAC in MP4, but no G.711.
+//! G.711 and L16 as FLAC (RFC 9639) in verbatim subframes: lossless, and so simple
+//! that no codec library is needed. Browsers take FLAC in MP4, but neither of them.
 
 use bytes::Bytes;
 
@@ -23,9 +23,42 @@ pub(super) fn put_stream_info(out: &mut Vec<u8>, channels: u8, rate: u32) {
     out.extend_from_slice(&[0; 16]); // MD5: unknown
 }
 
-/// One FLAC frame (RFC 9639 §9) of interleaved G.711 `samples`, the first of
-/// which has number `position`.
-pub(super) fn frame(law: G711Law, channels: u8, rate: u32, position: u64, samples: &[u8]) -> Bytes {
+/// Interleaved samples.
+pub(super) enum Pcm<'a> {
+    G711(G711Law, &'a [u8]),
+    /// 16 bits, big-endian.
+    L16(&'a [u8]),
+}
+
+impl Pcm<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::G711(_, codes) => codes.len(),
+            Self::L16(bytes) => bytes.len() / 2,
+        }
+    }
+
+    /// Silence behind the last one.
+    fn get(&self, at: usize) -> i16 {
+        match self {
+            Self::G711(law, codes) => {
+                let table = match law {
+                    G711Law::A => &A_LAW,
+                    G711Law::Mu => &MU_LAW,
+                };
+                codes.get(at).map_or(0, |&code| table[usize::from(code)])
+            }
+            Self::L16(bytes) => {
+                let pair = bytes.get(2 * at..).and_then(|rest| rest.first_chunk::<2>());
+                pair.map_or(0, |pair| i16::from_be_bytes(*pair))
+            }
+        }
+    }
+}
+
+/// One FLAC frame (RFC 9639 §9) of `samples`, the first of which has number
+/// `position`.
+pub(super) fn frame(samples: &Pcm<'_>, channels: u8, rate: u32, position: u64) -> Bytes {
     let channels = usize::from(channels.clamp(1, 8));
     let blocks = (samples.len() / channels).clamp(1, MOST_SAMPLES);
     let mut out = Vec::with_capacity(20 + channels * (1 + 2 * blocks));
@@ -46,17 +79,12 @@ pub(super) fn frame(law: G711Law, channels: u8, rate: u32, position: u64, sample
     let crc = crc8(&out);
     out.push(crc);
 
-    let table = match law {
-        G711Law::A => &A_LAW,
-        G711Law::Mu => &MU_LAW,
-    };
     for channel in 0..channels {
         out.push(0x02); // verbatim, no wasted bits
         // An empty payload still makes one (silent) sample: the format knows
         // no empty block.
         for block in 0..blocks {
-            let sample = samples.get(block * channels + channel);
-            put_u16(&mut out, sample.map_or(0, |&code| table[usize::from(code)]) as u16);
+            put_u16(&mut out, samples.get(block * channels + channel) as u16);
         }
     }
     let crc = crc16(&out);
@@ -171,11 +199,17 @@ mod tests {
 
     #[test]
     fn stereo_samples_go_to_their_channels() {
-        let frame = frame(G711Law::Mu, 2, 8_000, 0, &[0x80, 0x00, 0xff, 0x80]);
+        let codes = [0x80, 0x00, 0xff, 0x80];
+        let coded = frame(&Pcm::G711(G711Law::Mu, &codes), 2, 8_000, 0);
         let max = 32_124_i16.to_be_bytes();
         let min = (-32_124_i16).to_be_bytes();
         let body = [&[0x02][..], &max, &[0, 0], &[0x02], &min, &max].concat();
-        assert_eq!(frame[8..frame.len() - 2], body);
-        assert_eq!(frame[3], 0x18);
+        assert_eq!(coded[8..coded.len() - 2], body);
+        assert_eq!(coded[3], 0x18);
+        // The same as linear samples, at a rate that only STREAMINFO tells.
+        let linear = [max, min, [0, 0], max].concat();
+        let same = frame(&Pcm::L16(&linear), 2, 44_100, 0);
+        assert_eq!(same[8..same.len() - 2], body);
+        assert_eq!(same[2] & 0x0f, 0);
     }
 }

@@ -60,6 +60,14 @@ pub enum Codec {
         /// Channels; practically 1.
         channels: u8,
     },
+    /// G.722 at 64 kbit/s: 16 kHz mono, yet its RTP clock runs at 8 kHz
+    /// (RFC 3551 §4.5.2), so a byte is a tick.
+    G722,
+    /// Linear PCM, 16 bits big-endian (RFC 3551 §4.5.11), at its track's rate.
+    L16 {
+        /// Channels: 1 or 2, interleaved.
+        channels: u8,
+    },
     /// Opus; its RTP clock is always 48 kHz (RFC 7587 §4.1).
     Opus {
         /// Channels: 1 or 2.
@@ -72,7 +80,11 @@ impl Codec {
     pub fn kind(&self) -> MediaKind {
         match self {
             Self::H264(_) | Self::H265(_) | Self::Jpeg(_) => MediaKind::Video,
-            Self::Aac(_) | Self::G711 { .. } | Self::Opus { .. } => MediaKind::Audio,
+            Self::Aac(_)
+            | Self::G711 { .. }
+            | Self::G722
+            | Self::L16 { .. }
+            | Self::Opus { .. } => MediaKind::Audio,
         }
     }
 
@@ -85,20 +97,22 @@ impl Codec {
             Self::Aac(_) => "AAC",
             Self::G711 { law: G711Law::A, .. } => "PCMA",
             Self::G711 { law: G711Law::Mu, .. } => "PCMU",
+            Self::G722 => "G722",
+            Self::L16 { .. } => "L16",
             Self::Opus { .. } => "Opus",
         }
     }
 
     /// Codec string as browsers take it in `isTypeSupported` (RFC 6381 §3.3),
-    /// of what our fMP4 carries: G.711 travels there as FLAC. `None` where
+    /// of what our fMP4 carries: G.711 and L16 travel there as FLAC. `None` where
     /// fMP4 does not carry the codec.
     pub fn rfc6381(&self) -> Option<String> {
         match self {
             Self::H264(avc) => Some(avc.codec_string()),
             Self::H265(hevc) => Some(hevc.codec_string()),
-            Self::Jpeg(_) => None,
+            Self::Jpeg(_) | Self::G722 => None,
             Self::Aac(aac) => Some(format!("mp4a.40.{}", aac.object_type)),
-            Self::G711 { .. } => Some("flac".into()),
+            Self::G711 { .. } | Self::L16 { .. } => Some("flac".into()),
             Self::Opus { .. } => Some("opus".into()),
         }
     }
@@ -109,7 +123,11 @@ impl Codec {
             Self::H264(avc) => Some(avc.size),
             Self::H265(hevc) => Some(hevc.size),
             Self::Jpeg(jpeg) => Some(jpeg.size),
-            Self::Aac(_) | Self::G711 { .. } | Self::Opus { .. } => None,
+            Self::Aac(_)
+            | Self::G711 { .. }
+            | Self::G722
+            | Self::L16 { .. }
+            | Self::Opus { .. } => None,
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Draft {
     /// H.264/H.265: NAL units, each behind its length as 4 bytes big-endian
     /// (ISO/IEC 14496-15 §5.2), without parameter sets and access unit
     /// delimiters. JPEG: a whole JFIF file. Audio: the bare codec payload
-    /// (AAC without ADTS, G.711 samples, one Opus packet).
+    /// (AAC without ADTS, samples of G.711, G.722 or L16, one Opus packet).
     pub data: Bytes,
 }
 

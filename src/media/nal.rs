@@ -147,6 +147,11 @@ impl<'a> BitReader<'a> {
         Ok(if code % 2 == 1 { magnitude } else { -magnitude } as i32)
     }
 
+    /// Passes over `bits`, perhaps beyond the end.
+    pub fn skip(&mut self, bits: usize) {
+        self.bit = self.bit.saturating_add(bits);
+    }
+
     /// Bits read so far.
     pub fn position(&self) -> usize {
         self.bit

@@ -45,7 +45,9 @@ fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>) -> Verdict {
             no("B-frames: switch them off in the camera, or set its profile to Baseline")
         }
         Some((_, Codec::H264(_))) => match audio.and_then(|audio| audio.codec.as_ref()) {
-            Some(Codec::Aac(_)) => yes("without sound: WebRTC carries no AAC; G.711 would play"),
+            Some(codec @ (Codec::Aac(_) | Codec::L16 { .. })) => {
+                yes(format!("without sound: no {} in WebRTC; G.711 would play", codec.name()))
+            }
             _ => yes(""),
         },
         Some((_, other)) => {

@@ -1,5 +1,5 @@
 //! Frames as RTP payloads: H.264 (RFC 6184), H.265 (RFC 7798), AAC-hbr
-//! (RFC 3640), G.711 (RFC 3551), Opus (RFC 7587).
+//! (RFC 3640), G.711, G.722 and L16 (RFC 3551), Opus (RFC 7587).
 
 use crate::media::{Aac, Codec, Frame, FrameKind, NalUnits};
 
@@ -41,7 +41,9 @@ pub(super) fn payloads(codec: &Codec, frame: &Frame, mut emit: impl FnMut(Payloa
             access_unit(&H265, &frame.data, &mut emit);
         }
         Codec::Aac(Aac { .. }) => aac(&frame.data, &mut emit),
-        Codec::G711 { channels, .. } => g711(usize::from(*channels), &frame.data, &mut emit),
+        Codec::G711 { channels, .. } => samples(usize::from(*channels), &frame.data, &mut emit),
+        Codec::G722 => samples(1, &frame.data, &mut emit),
+        Codec::L16 { channels } => samples(2 * usize::from(*channels), &frame.data, &mut emit),
         Codec::Opus { .. } => {
             // One packet, never cut (RFC 7587 §4.2); 64 KiB is the framing's.
             if !frame.data.is_empty() && frame.data.len() <= 60_000 {
@@ -145,11 +147,11 @@ fn aac(data: &[u8], emit: &mut impl FnMut(Payload<'_>)) {
     }
 }
 
-/// RFC 3551 §4.5.14: a byte is a sample of one channel.
-fn g711(channels: usize, data: &[u8], emit: &mut impl FnMut(Payload<'_>)) {
-    let channels = channels.max(1);
-    let samples = MAX_PAYLOAD / channels;
-    for (i, body) in data.chunks(samples * channels).enumerate() {
+/// RFC 3551 §4.5: so many bytes a tick, with which a packet may begin.
+fn samples(bytes: usize, data: &[u8], emit: &mut impl FnMut(Payload<'_>)) {
+    let bytes = bytes.max(1);
+    let samples = MAX_PAYLOAD / bytes;
+    for (i, body) in data.chunks(samples * bytes).enumerate() {
         emit(Payload { head: &[], body, marker: false, later: (i * samples) as u32 });
     }
 }

@@ -123,6 +123,10 @@ fn a_long_g711_frame_is_cut_and_time_runs_on_inside_it() {
     let got = packets(&stereo, &frame(FrameKind::Audio, Bytes::from(vec![0xd5; 3000])));
     let cuts: Vec<_> = got.iter().map(|(p, _, later)| (p.len(), *later)).collect();
     assert_eq!(cuts, [(1400, 0), (1400, 700), (200, 1400)]);
+    for (codec, ticks) in [(Codec::G722, [0, 1400]), (Codec::L16 { channels: 2 }, [0, 350])] {
+        let got = packets(&codec, &frame(FrameKind::Audio, Bytes::from(vec![1; 2000])));
+        assert_eq!(got.iter().map(|(_, _, later)| *later).collect::<Vec<_>>(), ticks);
+    }
 }
 
 #[test]

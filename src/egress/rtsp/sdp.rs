@@ -16,6 +16,7 @@ pub(super) fn payload_type(track: &Track) -> u8 {
             G711Law::Mu => 0,
             G711Law::A => 8,
         },
+        Codec::G722 if track.rate.hz() == 8000 => 9,
         _ => 96 + track.id.0 % 32,
     }
 }
@@ -90,6 +91,8 @@ fn media(sdp: &mut String, track: &Track) -> std::fmt::Result {
             }
             sdp.push_str("\r\n");
         }
+        Codec::G722 => write!(sdp, "a=rtpmap:{pt} G722/{hz}\r\n")?,
+        Codec::L16 { channels } => write!(sdp, "a=rtpmap:{pt} L16/{hz}/{channels}\r\n")?,
         Codec::Opus { channels } => {
             // RFC 7587 §7: always `/48000/2`; what is really sent, in fmtp.
             let stereo = u8::from(*channels > 1);
@@ -136,6 +139,8 @@ mod tests {
                 }),
             ),
             track(48_000, Codec::Opus { channels: 2 }),
+            track(8_000, Codec::G722),
+            track(44_100, Codec::L16 { channels: 2 }),
         ]);
         let sdp = describe(&"yard".parse().unwrap(), &tracks).unwrap();
         for line in [
@@ -147,6 +152,8 @@ mod tests {
             "a=control:trackID=1",
             "a=rtpmap:98 mpeg4-generic/44100/2",
             "a=rtpmap:99 opus/48000/2",
+            "a=rtpmap:9 G722/8000",
+            "a=rtpmap:101 L16/44100/2",
         ] {
             assert!(sdp.lines().any(|l| l == line), "{line} is not in\n{sdp}");
         }

@@ -132,6 +132,8 @@ impl Offer {
         let (name, clock_rate) = match codec {
             Codec::G711 { law: G711Law::A, channels: 1 } => ("PCMA", 8_000),
             Codec::G711 { law: G711Law::Mu, channels: 1 } => ("PCMU", 8_000),
+            // Its RTP clock is not its rate (RFC 3551 §4.5.2).
+            Codec::G722 => ("G722", 8_000),
             Codec::Opus { .. } => ("opus", 48_000),
             _ => return None,
         };
@@ -216,6 +218,7 @@ impl Offered {
         let (name, clock_rate) = match payload_type {
             0 => ("PCMU", 8_000),
             8 => ("PCMA", 8_000),
+            9 => ("G722", 8_000),
             _ => ("unknown", 0),
         };
         Self { payload_type, name: name.into(), clock_rate, channels: 0, fmtp: String::new() }

@@ -20,7 +20,7 @@ const CHROMIUM: &str = "v=0\r\n\
     a=rtpmap:108 rtx/90000\r\na=fmtp:108 apt=107\r\n\
     a=rtpmap:109 H264/90000\r\n\
     a=fmtp:109 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f\r\n\
-    m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8\r\na=mid:1\r\na=recvonly\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111 9 0 8\r\na=mid:1\r\na=recvonly\r\n\
     a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n";
 
 fn avc(profile: u8) -> Avc {
@@ -49,6 +49,7 @@ fn audio_is_found_with_and_without_rtpmap() {
     assert_eq!(pcma.unwrap().payload_type, 8);
     assert_eq!(offer.audio(&Codec::Opus { channels: 1 }).unwrap().payload_type, 111);
     assert_eq!(offer.audio(&Codec::G711 { law: G711Law::A, channels: 2 }), None);
+    assert_eq!(offer.audio(&Codec::G722).unwrap().payload_type, 9);
 }
 
 #[test]

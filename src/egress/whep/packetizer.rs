@@ -55,7 +55,7 @@ impl Packets {
                 let avc = (frame.kind == FrameKind::Key).then_some(avc);
                 (90_000, h264(avc, &frame.data))
             }
-            Codec::G711 { channels: 1, .. } => (8_000, g711(&frame.data)),
+            Codec::G711 { channels: 1, .. } | Codec::G722 => (8_000, g711(&frame.data)),
             Codec::Opus { .. } => (48_000, opus(&frame.data)),
             _ => return None,
         };

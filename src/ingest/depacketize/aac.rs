@@ -15,7 +15,7 @@ const MAX_FRAMES: u32 = 250;
 
 /// Longest `AudioSpecificConfig` we carry; AAC-LC has 2 bytes, one with a
 /// program config element some dozens.
-const MAX_CONFIG_BYTES: usize = 64;
+pub(super) const MAX_CONFIG_BYTES: usize = 64;
 
 /// Samples per second by index (ISO/IEC 14496-3 table 1.18).
 const SAMPLE_RATES: [u32; 13] = [
@@ -45,10 +45,14 @@ impl AacConfig {
     ///
     /// A config that cannot be AAC.
     pub fn read(config: &[u8]) -> Result<Self, BadParameterSet> {
-        let mut r = BitReader::new(config);
-        let mut kind = object_type(&mut r)?;
+        Self::read_from(&mut BitReader::new(config))
+    }
+
+    /// Reads the config to its end, up to extensions that a decoder may not know.
+    pub(super) fn read_from(r: &mut BitReader<'_>) -> Result<Self, BadParameterSet> {
+        let mut kind = object_type(r)?;
         let object_type_shown = kind;
-        let core_rate = sample_rate(&mut r)?;
+        let core_rate = sample_rate(r)?;
         let channels = match r.bits(4)? {
             n @ 0..=6 => n as u8,
             7 => 8,
@@ -56,8 +60,8 @@ impl AacConfig {
         };
         let mut rate = core_rate;
         if matches!(kind, 5 | 29) {
-            rate = sample_rate(&mut r)?;
-            kind = object_type(&mut r)?;
+            rate = sample_rate(r)?;
+            kind = object_type(r)?;
         }
         // Main, LC, SSR, LTP and scalable: those with a GASpecificConfig that
         // browsers know how to play start with the frame length.
@@ -65,6 +69,10 @@ impl AacConfig {
             return Err(BadParameterSet("an AAC object type other than Main, LC, SSR or LTP"));
         }
         let frame_samples = if r.flag()? { 960 } else { 1024 };
+        if r.flag()? {
+            r.bits(14)?; // coreCoderDelay
+        }
+        r.flag()?; // extensionFlag
         Ok(Self {
             object_type: object_type_shown,
             sample_rate: rate,
@@ -73,6 +81,39 @@ impl AacConfig {
             frame_samples,
         })
     }
+
+    /// AAC-LC, which is what cameras send that leave the config out.
+    fn usual(rate: u32, channels: Option<u16>) -> Option<(Self, [u8; 2])> {
+        let index = SAMPLE_RATES.iter().position(|&known| known == rate)? as u8;
+        let channels = channels.unwrap_or(1).clamp(1, 2) as u8;
+        let config = [2 << 3 | index >> 1, index << 7 | channels << 3];
+        Some((Self::read(&config).ok()?, config))
+    }
+
+    /// With its own bytes, and the channels that SDP speaks of where those of
+    /// the config are in a program config element.
+    pub(super) fn with_bytes(self, config: Bytes, said: Option<u16>) -> Aac {
+        let said = said.map_or(2, |n| n.clamp(1, 8) as u8);
+        Aac {
+            config,
+            object_type: self.object_type,
+            sample_rate: self.sample_rate,
+            channels: if self.channels == 0 { said } else { self.channels },
+        }
+    }
+}
+
+/// The raw frame behind an ADTS header (ISO/IEC 14496-3 §1.A.2.2), which some
+/// cameras leave on. A raw frame cannot start like one: its first three bits
+/// would be the end (§4.4.2.1).
+fn without_adts(frame: &[u8]) -> &[u8] {
+    let [0xff, b1, _, b3, b4, b5, b6, ..] = *frame else { return frame };
+    let length = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5) >> 5;
+    let one_block = b6 & 3 == 0;
+    if b1 & 0xf6 != 0xf0 || length != frame.len() || !one_block {
+        return frame;
+    }
+    frame.get(if b1 & 1 == 0 { 9 } else { 7 }..).unwrap_or_default()
 }
 
 fn object_type(r: &mut BitReader<'_>) -> Result<u8, BadParameterSet> {
@@ -172,18 +213,21 @@ impl RtpAac {
         rate: u32,
         channels: Option<u16>,
     ) -> Result<Self, Unsupported> {
-        let config = fmtp.hex("config").filter(|c| c.len() <= MAX_CONFIG_BYTES);
-        let config = config.ok_or_else(|| Unsupported("AAC without its `config` in SDP".into()))?;
-        let info = AacConfig::read(&config).map_err(|e| Unsupported(e.0.into()))?;
-        let said = channels.map_or(2, |n| n.min(8) as u8);
+        let (info, config) = match fmtp.get("config").filter(|config| !config.is_empty()) {
+            None => AacConfig::usual(rate, channels)
+                .map(|(info, config)| (info, Bytes::copy_from_slice(&config)))
+                .ok_or_else(|| Unsupported(format!("AAC at {rate} Hz without its `config`")))?,
+            Some(_) => {
+                let config = fmtp.hex("config").filter(|c| c.len() <= MAX_CONFIG_BYTES);
+                let config =
+                    config.ok_or_else(|| Unsupported("AAC with an unreadable `config`".into()))?;
+                let info = AacConfig::read(&config).map_err(|e| Unsupported(e.0.into()))?;
+                (info, config.into())
+            }
+        };
         let ticks = u64::from(info.frame_samples) * u64::from(rate) / u64::from(info.core_rate);
         Ok(Self {
-            codec: Codec::Aac(Aac {
-                config: config.into(),
-                object_type: info.object_type,
-                sample_rate: info.sample_rate,
-                channels: if info.channels == 0 { said.max(1) } else { info.channels },
-            }),
+            codec: Codec::Aac(info.with_bytes(config, channels)),
             ready: VecDeque::new(),
             discarded: Discarded::default(),
             bits: HeaderBits::new(fmtp)?,
@@ -272,6 +316,7 @@ impl RtpAac {
     }
 
     fn hand_out(&mut self, pts: i64, data: Bytes) {
+        let data = data.slice_ref(without_adts(&data));
         if data.is_empty() {
             return;
         }

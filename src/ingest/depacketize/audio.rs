@@ -1,5 +1,5 @@
-//! Sound whose packets hold just the codec's bytes: G.711 (RFC 3551 §4.5.14)
-//! and Opus (RFC 7587).
+//! Sound whose packets hold just the codec's bytes: G.711, G.722 and L16
+//! (RFC 3551 §4.5) and Opus (RFC 7587).
 
 use std::collections::VecDeque;
 
@@ -28,6 +28,10 @@ impl PlainAudio {
             ("pcmu", 8_000, None | Some(1 | 2)) => {
                 Codec::G711 { law: G711Law::Mu, channels: channels.unwrap_or(1) as u8 }
             }
+            ("g722", 8_000, None | Some(1)) => Codec::G722,
+            ("l16", 8_000..=192_000, None | Some(1 | 2)) => {
+                Codec::L16 { channels: channels.unwrap_or(1) as u8 }
+            }
             // "opus/48000/2" whatever is inside (RFC 7587 §7): a decoder makes
             // two channels of one.
             ("opus", 48_000, None | Some(1 | 2)) => {
@@ -43,11 +47,19 @@ impl PlainAudio {
 
     pub(super) fn push(&mut self, packet: Packet<'_>) -> Result<(), Limit> {
         self.lost = self.lost.saturating_add(packet.lost_before);
+        // Bytes of whole samples.
+        let mut whole = packet.payload.len();
         let samples = match self.codec {
             Codec::Opus { .. } => opus_samples(packet.payload),
             Codec::G711 { channels, .. } => {
                 let samples = packet.payload.len() / usize::from(channels.max(1));
                 u32::try_from(samples).ok().filter(|&n| n > 0)
+            }
+            Codec::G722 => u32::try_from(packet.payload.len()).ok().filter(|&n| n > 0),
+            Codec::L16 { channels } => {
+                let sample = 2 * usize::from(channels.max(1));
+                whole -= whole % sample;
+                u32::try_from(whole / sample).ok().filter(|&n| n > 0)
             }
             _ => None,
         };
@@ -59,7 +71,7 @@ impl PlainAudio {
             pts: packet.timestamp,
             dts: packet.timestamp,
             kind: FrameKind::Audio,
-            data: Bytes::copy_from_slice(packet.payload),
+            data: Bytes::copy_from_slice(&packet.payload[..whole]),
             lost_before: std::mem::take(&mut self.lost),
             codec: None,
             samples,
@@ -92,6 +104,22 @@ mod tests {
 
     fn packet(timestamp: i64, payload: &[u8], lost_before: u32) -> Packet<'_> {
         Packet { timestamp, marker: false, lost_before, payload }
+    }
+
+    #[test]
+    fn g722_counts_a_byte_as_a_tick_and_l16_two_a_channel() {
+        let mut audio = PlainAudio::new("g722", 8_000, None).unwrap();
+        audio.push(packet(0, &[1; 160], 0)).unwrap();
+        assert_eq!((audio.codec.clone(), audio.ready[0].samples), (Codec::G722, Some(160)));
+        let mut audio = PlainAudio::new("l16", 44_100, Some(2)).unwrap();
+        // One byte too many, and one sample too few.
+        audio.push(packet(0, &[1; 401], 0)).unwrap();
+        audio.push(packet(100, &[1; 3], 0)).unwrap();
+        assert_eq!((audio.ready.len(), audio.ready[0].samples), (1, Some(100)));
+        assert_eq!((audio.ready[0].data.len(), audio.discarded.malformed), (400, 1));
+        for bad in [("g722", 16_000, None), ("l16", 44_100, Some(6)), ("l16", 0, None)] {
+            assert!(PlainAudio::new(bad.0, bad.1, bad.2).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod fmtp;
 mod h264;
 mod h265;
 mod jpeg;
+mod latm;
 mod limit;
 mod reorder;
 mod sets;
@@ -103,6 +104,7 @@ enum Payload {
     H265(Box<video::Video<h265::H265>>),
     Jpeg(Box<jpeg::RtpJpeg>),
     Aac(Box<aac::RtpAac>),
+    Latm(Box<latm::RtpLatm>),
     Plain(audio::PlainAudio),
 }
 
@@ -133,13 +135,13 @@ impl Depacketizer {
             (MediaKind::Audio, "mpeg4-generic") => {
                 Payload::Aac(Box::new(aac::RtpAac::new(&fmtp, clock_rate, channels)?))
             }
-            (MediaKind::Audio, "pcma" | "pcmu" | "opus") => {
+            (MediaKind::Audio, "mp4a-latm") => {
+                Payload::Latm(Box::new(latm::RtpLatm::new(&fmtp, clock_rate, channels)?))
+            }
+            (MediaKind::Audio, "pcma" | "pcmu" | "g722" | "l16" | "opus") => {
                 Payload::Plain(audio::PlainAudio::new(&name, clock_rate, channels)?)
             }
-            _ => {
-                let name: String = encoding_name.chars().take(40).collect();
-                return Err(Unsupported(format!("{} codec {name:?}", media.as_str())));
-            }
+            _ => return Err(unsupported(media, encoding_name)),
         };
         Ok(Self(payload))
     }
@@ -150,7 +152,7 @@ impl Depacketizer {
         match &mut self.0 {
             Payload::H264(video) => video.after_loss = policy,
             Payload::H265(video) => video.after_loss = policy,
-            Payload::Jpeg(_) | Payload::Aac(_) | Payload::Plain(_) => {}
+            Payload::Jpeg(_) | Payload::Aac(_) | Payload::Latm(_) | Payload::Plain(_) => {}
         }
         self
     }
@@ -163,6 +165,7 @@ impl Depacketizer {
             Payload::H265(video) => video.codec.as_ref(),
             Payload::Jpeg(jpeg) => jpeg.codec.as_ref(),
             Payload::Aac(aac) => Some(&aac.codec),
+            Payload::Latm(latm) => latm.codec.as_ref(),
             Payload::Plain(audio) => Some(&audio.codec),
         }
     }
@@ -179,6 +182,7 @@ impl Depacketizer {
             Payload::H265(video) => video.push(packet),
             Payload::Jpeg(jpeg) => jpeg.push(packet),
             Payload::Aac(aac) => aac.push(packet),
+            Payload::Latm(latm) => latm.push(packet),
             Payload::Plain(audio) => audio.push(packet),
         }
     }
@@ -195,6 +199,7 @@ impl Depacketizer {
             Payload::H265(video) => video.discarded,
             Payload::Jpeg(jpeg) => jpeg.discarded,
             Payload::Aac(aac) => aac.discarded,
+            Payload::Latm(latm) => latm.discarded,
             Payload::Plain(audio) => audio.discarded,
         }
     }
@@ -205,9 +210,31 @@ impl Depacketizer {
             Payload::H265(video) => &mut video.ready,
             Payload::Jpeg(jpeg) => &mut jpeg.ready,
             Payload::Aac(aac) => &mut aac.ready,
+            Payload::Latm(latm) => &mut latm.ready,
             Payload::Plain(audio) => &mut audio.ready,
         }
     }
+}
+
+/// Why not, and what to do in the camera's menu.
+fn unsupported(media: MediaKind, encoding_name: &str) -> Unsupported {
+    let name: String = encoding_name.chars().take(40).collect();
+    let known = match name.to_ascii_lowercase().as_str() {
+        "mp4v-es" => "MPEG-4 Part 2",
+        "mpv" | "mp2t" | "mp2p" => "MPEG-2",
+        "h263" | "h263-1998" | "h263-2000" => "H.263",
+        "vp8" | "vp9" | "av1" => "VP8, VP9 or AV1 over RTSP",
+        "mpa" | "mpa-robust" => "MPEG audio (MP1 to MP3)",
+        "dvi4" => "IMA ADPCM",
+        name if name.starts_with("g726") => "G.726 ADPCM",
+        _ => "unknown here",
+    };
+    let way_out = match media {
+        MediaKind::Video => "H.264 or H.265",
+        MediaKind::Audio => "G.711, AAC or Opus",
+    };
+    let media = media.as_str();
+    Unsupported(format!("{media} codec {name:?} ({known}); set the camera to {way_out}"))
 }
 
 #[cfg(test)]

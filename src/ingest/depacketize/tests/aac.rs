@@ -111,9 +111,91 @@ fn the_low_bit_rate_mode_has_short_headers() {
 
 #[test]
 fn aac_that_cannot_be_described_is_refused() {
-    for bad in ["", "config=zz", "config=16", "config=1408;sizelength=40"] {
+    for bad in ["config=zz", "config=16", "config=1408;sizelength=40"] {
         assert!(aac(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn aac_without_config_is_taken_for_aac_lc_as_sdp_speaks_of_it() {
+    for fmtp in ["mode=AAC-hbr", "config=;mode=AAC-hbr"] {
+        let depacketizer = aac(fmtp).unwrap();
+        let Some(Codec::Aac(aac)) = depacketizer.codec() else { panic!("no AAC") };
+        assert_eq!((&aac.config[..], aac.channels), (&[0x14, 0x08][..], 1));
+    }
+    let odd = Depacketizer::new(MediaKind::Audio, "mpeg4-generic", 90_000, None, None);
+    assert!(odd.unwrap_err().0.contains("90000 Hz"));
+}
+
+#[test]
+fn adts_headers_inside_are_taken_off() {
+    let mut clip = CLIP;
+    let mut packets = Vec::new();
+    for (n, frame) in frames(CLIP).iter().enumerate() {
+        let (whole, rest) = clip.split_at(frame.len() + 7);
+        packets.push(sent(n as i64 * 1024, payload(&[whole.len()], whole)));
+        clip = rest;
+    }
+    let units = received(&mut aac(FMTP).unwrap(), &packets, &[]);
+    assert_eq!(units.iter().map(|u| &u.data[..]).collect::<Vec<_>>(), frames(CLIP));
+}
+
+/// `AudioMuxElement`s of one frame each, with the config in-band or without.
+fn latm(frame: &[u8], config: Option<&str>, cpresent: bool) -> Vec<u8> {
+    let mut bits = String::new();
+    if cpresent {
+        bits += if config.is_some() { "0" } else { "1" };
+    }
+    bits += config.unwrap_or_default();
+    let byte = |b: u8| format!("{b:08b}");
+    bits += &"11111111".repeat(frame.len() / 255);
+    bits += &byte((frame.len() % 255) as u8);
+    bits.extend(frame.iter().map(|&b| byte(b)));
+    while !bits.len().is_multiple_of(8) {
+        bits.push('0');
+    }
+    bits.as_bytes().chunks(8).map(|b| b.iter().fold(0, |n, d| n << 1 | (d - b'0'))).collect()
+}
+
+/// Version 0, same framing, one frame, program and layer; the config of the
+/// clip; frames of any length, fullness 255, no other data, no CRC.
+const MUX_CONFIG: &str = "010000000000000\
+    0001010000001000\
+    0001111111100";
+
+#[test]
+fn latm_comes_out_as_the_frames_that_went_in_with_the_config_in_sdp_or_in_band() {
+    let frames = frames(CLIP);
+    for in_band in [false, true] {
+        let fmtp = if in_band { "profile-level-id=15" } else { "cpresent=0;config=400028103fc0" };
+        let new = || Depacketizer::new(MediaKind::Audio, "MP4A-LATM", 16_000, Some(1), Some(fmtp));
+        assert_eq!(new().unwrap().codec().is_some(), !in_band);
+        let mut packets = Vec::new();
+        for (n, frame) in frames.iter().enumerate() {
+            // The config is repeated every three frames.
+            let config = (in_band && n % 3 == 0).then_some(MUX_CONFIG);
+            let element = latm(frame, config, in_band);
+            let parts: Vec<&[u8]> = element.chunks(100).collect();
+            for (at, part) in parts.iter().enumerate() {
+                let (marker, timestamp) = (at + 1 == parts.len(), n as i64 * 1024);
+                packets.push(Sent { timestamp, marker, payload: part.to_vec() });
+            }
+        }
+        let units = received(&mut new().unwrap(), &packets, &[]);
+        assert_eq!(units.iter().map(|u| &u.data[..]).collect::<Vec<_>>(), frames, "{in_band}");
+        let mut depacketizer = new().unwrap();
+        received(&mut depacketizer, &packets, &[]);
+        let Some(Codec::Aac(aac)) = depacketizer.codec() else { panic!("no AAC") };
+        assert_eq!((&aac.config[..], aac.channels, aac.sample_rate), (&[0x14, 8][..], 1, 16_000));
+        // A lost packet costs its frame, or those up to the next config.
+        for lost in 0..packets.len() {
+            let units = received(&mut new().unwrap(), &packets, &[lost]);
+            assert!(units.iter().all(|u| frames.contains(&&u.data[..])), "{lost}");
+            assert!(units.len() + if in_band { 4 } else { 2 } >= frames.len(), "{lost}");
+        }
+    }
+    let refused = |fmtp| Depacketizer::new(MediaKind::Audio, "MP4A-LATM", 16_000, None, Some(fmtp));
+    assert!(refused("cpresent=0").is_err() && refused("cpresent=0;config=ff").is_err());
 }
 
 #[test]

@@ -384,5 +384,7 @@ fn the_interleaved_mode_is_refused_by_name() {
     let new = |fmtp| Depacketizer::new(MediaKind::Video, "H264", 90_000, None, Some(fmtp));
     assert!(new("packetization-mode=2").unwrap_err().0.contains("interleaved"));
     let other = Depacketizer::new(MediaKind::Video, "VP8", 90_000, None, None);
-    assert_eq!(other.unwrap_err().0, r#"video codec "VP8""#);
+    let words =
+        r#"video codec "VP8" (VP8, VP9 or AV1 over RTSP); set the camera to H.264 or H.265"#;
+    assert_eq!(other.unwrap_err().0, words);
 }

@@ -12,6 +12,9 @@ fn one_of_each() -> Vec<Depacketizer> {
         new(MediaKind::Video, "h265", 90_000, ""),
         new(MediaKind::Video, "jpeg", 90_000, ""),
         new(MediaKind::Audio, "mpeg4-generic", 48_000, "mode=AAC-hbr;config=1190"),
+        new(MediaKind::Audio, "mp4a-latm", 48_000, ""),
+        new(MediaKind::Audio, "mp4a-latm", 16_000, "cpresent=0;config=400028103fc0"),
+        new(MediaKind::Audio, "l16", 44_100, ""),
         new(MediaKind::Audio, "pcma", 8_000, ""),
         new(MediaKind::Audio, "opus", 48_000, ""),
     ]

@@ -37,7 +37,7 @@ impl Input<'_> {
     fn codec(&mut self) -> Codec {
         let channels = self.byte();
         let size = PixelSize { width: self.u32(), height: self.u32() };
-        match self.byte() % 7 {
+        match self.byte() % 8 {
             // As outputs may meet it: what was read …
             0 => match Avc::new(self.set(), vec![self.set()]) {
                 Ok(avc) => Codec::H264(avc),
@@ -62,6 +62,7 @@ impl Input<'_> {
             }),
             4 => Codec::G711 { law: G711Law::A, channels },
             5 => Codec::G711 { law: G711Law::Mu, channels },
+            6 => Codec::L16 { channels },
             _ => Codec::Opus { channels },
         }
     }

@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use porthole::media::MediaKind;
 use porthole_fuzz::{Announced, depacketize};
 
-const CODECS: [(&str, u32); 3] = [("pcmu", 8_000), ("pcma", 8_000), ("opus", 48_000)];
+const CODECS: [(&str, u32); 5] =
+    [("pcmu", 8_000), ("pcma", 8_000), ("opus", 48_000), ("g722", 8_000), ("l16", 44_100)];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&pick, data)) = data.split_first() else { return };
