@@ -1,6 +1,7 @@
 //! A gateway with nothing but WHEP, and a camera that is a clip on a bus.
 #![allow(dead_code, missing_docs)]
 
+pub(crate) mod line;
 pub(crate) mod player;
 
 use std::net::SocketAddr;
