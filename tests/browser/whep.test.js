@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { latency, progress, watch } from "./counter.js";
 import { ARTEFACTS, openPage, startCameras, startChromium, startGateway, until } from "./house.js";
+import { inbound, keepPeers, playing } from "./viewer.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "long-gop"];
 let cameras, gateway, browser;
@@ -22,33 +23,8 @@ after(async () => {
   await cameras?.stop();
 });
 
-/** Keeps the page's connections, to ask for their statistics. */
-const keepPeers = (page) =>
-  page.addInitScript(() => {
-    window.peers = [];
-    window.RTCPeerConnection = class extends RTCPeerConnection {
-      constructor(...args) {
-        super(...args);
-        window.peers.push(this);
-      }
-    };
-  });
-
-const inbound = (page, kind) =>
-  page.evaluate(async (kind) => {
-    const stats = await window.peers.at(-1).getStats();
-    return [...stats.values()].find((s) => s.type === "inbound-rtp" && s.kind === kind);
-  }, kind);
-
-async function playing(stream, query = "?mode=webrtc") {
-  const url = new URL(`${stream}/${query}`, gateway.base).href;
-  const page = await openPage(browser, url, { before: keepPeers });
-  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
-  return page;
-}
-
 test("pictures of the right size advance, at most 500 ms behind the camera, with sound", async () => {
-  const page = await playing("h264-pcma");
+  const page = await playing(browser, gateway, "h264-pcma");
   await page.waitForTimeout(2000); // The burst from the last key frame is over.
   const { pictures, width, height } = await watch(page, 4000);
   const camera = cameras.mounts["h264-pcma"];
@@ -88,7 +64,7 @@ test("with a key frame every 10 s the picture is there at once", async () => {
 });
 
 test("sound that WebRTC cannot carry is left out, and the page says so", async () => {
-  const page = await playing("h264-aac");
+  const page = await playing(browser, gateway, "h264-aac");
   const { pictures, width } = await watch(page, 2000);
   assert.equal(width, 640);
   assert.ok(progress(pictures, 250).steps >= 30);
@@ -98,7 +74,7 @@ test("sound that WebRTC cannot carry is left out, and the page says so", async (
 });
 
 test("the sound button works from the keyboard", async () => {
-  const page = await playing("h264-pcma");
+  const page = await playing(browser, gateway, "h264-pcma");
   await page.getByRole("button", { name: "Unmute" }).press("Enter");
   assert.equal(await page.evaluate(() => document.querySelector("video").muted), false);
   await page.getByRole("button", { name: "Mute", exact: true }).press("Enter");
@@ -109,7 +85,7 @@ test("the sound button works from the keyboard", async () => {
 test("leaving the page ends the session on the gateway", async () => {
   const sessions = () => gateway.metric('porthole_sessions{output="whep",state="connected"}');
   await until("the other tests' viewers gone", async () => (await sessions()) === 0, 20_000);
-  const page = await playing("h264-pcma");
+  const page = await playing(browser, gateway, "h264-pcma");
   await until("the session", async () => (await sessions()) === 1, 5000);
   await page.goto("about:blank");
   await until("the session's end", async () => (await sessions()) === 0, 15_000);

@@ -44,7 +44,9 @@ PCMA = ("identity", "rtppcmapay min-ptime=20000000 max-ptime=20000000")
 MOUNTS = {
     "h264-pcma": (H264, PCMA),
     "h264-aac": (H264, AAC),
+    "gop-1s": (H264, PCMA),
     "long-gop": (H264, PCMA),
+    "gop-30s": (H264,),
     "bframes": (H264, AAC),
     "h265-aac": (H265, AAC),
     "mjpeg": (JPEG,),

@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 demo=$here/../../static/demo
 cache=$here/../cache
+video=$demo/camera.h264
 mkdir -p "$cache"
 # Tests start their cameras at once; one makes the clips, the others wait.
 exec 9> "$cache/lock"
@@ -17,7 +18,7 @@ clip() {
   [ -s "$out" ] && [ "$out" -nt "$0" ] && return
   echo "making $1" >&2
   # shellcheck disable=SC2086 # options are words
-  ffmpeg -hide_banner -loglevel error -y -r 25 -i "$demo/camera.h264" \
+  ffmpeg -hide_banner -loglevel error -y -r 25 -i "$video" \
     -f alaw -ar 8000 -ac 1 -i "$demo/camera.alaw" $2 $3 -f mov "$cache/$1.part"
   mv "$cache/$1.part" "$out"
 }
@@ -29,6 +30,8 @@ aac="-ar 48000 -ac 2 -c:a aac -b:a 64k"
 clip h264-pcma "-c:v copy" "-c:a copy"
 clip h264-aac "$x264 -profile:v high -bf 0 -g 50 -sc_threshold 0" "$aac"
 clip long-gop "$x264 -profile:v baseline -g 250 -keyint_min 250 -sc_threshold 0" "-c:a copy"
+clip gop-1s "$x264 -profile:v baseline -g 25 -keyint_min 25 -sc_threshold 0" "-c:a copy"
+video="concat:$video|$video|$video" clip gop-30s "$x264 -profile:v baseline -g 750 -keyint_min 750 -sc_threshold 0" "-an"
 clip bframes "$x264 -profile:v high -bf 2 -b_strategy 0 -g 50 -sc_threshold 0 -flags +cgop" "$aac"
 clip h265-aac "$small -c:v libx265 -preset ultrafast -crf 28 -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:bframes=0:open-gop=0 -tag:v hvc1" "$aac"
 clip mjpeg "-vf scale=640:360 -pix_fmt yuvj420p -r 25 -c:v mjpeg -huffman default -q:v 6" "-an"
