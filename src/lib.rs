@@ -8,6 +8,8 @@
 //!
 //! - **stream**: what a viewer names, such as `front-door`.
 //! - **source**: the RTSP URL behind a stream.
+//! - **substream**: a second source of the same scene, in fewer pixels; a viewer
+//!   chooses between the two by **quality**, `main` or `sub`.
 //! - **track**: one elementary stream of it, with its codec's parameters.
 //! - **frame**: one coded picture, or one packet's worth of sound.
 //! - **output**: a way to watch: `whep`, `hls`, `rtsp`.
