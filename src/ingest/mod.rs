@@ -18,7 +18,7 @@ mod loss;
 mod metrics;
 mod probe;
 mod route;
-mod rtsp;
+pub mod rtsp;
 mod session;
 mod source;
 mod supervisor;

@@ -9,6 +9,11 @@
 //! depacketizers: those grow without limit on an endless fragment, keep one
 //! PPS, and know no Opus.
 
+pub mod control;
+pub mod rtp_info;
+pub mod sdp;
+pub mod transport;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
