@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that one room alone may name, or one file.
 const SOLE_IMPORTERS: &[(&str, &str)] = &[
-    ("retina", "ingest/rtsp.rs"),
+    ("retina", "ingest/rtsp"),
     ("mp4", "cmaf/"),
     ("m3u8_rs", "egress/hls/"),
     ("rtc", "egress/whep/"),

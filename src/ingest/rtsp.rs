@@ -10,8 +10,13 @@
 //! PPS, and know no Opus.
 
 pub mod control;
+pub mod receiver;
+pub mod reception;
+mod reorder;
+pub mod rtcp;
 pub mod rtp_info;
 pub mod sdp;
+mod sequence;
 pub mod transport;
 
 use std::future::Future;

@@ -1,0 +1,415 @@
+//! RTP of one track, as it arrives, to packets in order (RFC 3550).
+//!
+//! Here: headers, order, loss, change of source, unwrapped time; sans I/O,
+//! time is an argument. Not here: sockets and channels (`udp`, the session),
+//! what payloads hold (`depacketize`), what time they are shown (`timeline`).
+//!
+//! Promise: packets come out in order and once, whatever comes in; a packet in
+//! order is handed out at once and not copied; at most 512 packets and 1 MiB
+//! wait for others, for 80 ms at most (`reorder`).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use retina::rtp::PacketHeader;
+
+use super::reception::{Arrivals, Block, Loss, LossWindow, Reception};
+use super::reorder::Waiting;
+use super::sequence::{Place, Sequence};
+use crate::media::ClockRate;
+
+/// After this much silence, another source is the new one. Reolink mixes
+/// packets of old sessions into new ones, and those must stay out; an encoder
+/// that was restarted needs longer than this to begin again.
+const SOURCE_SILENCE: Duration = Duration::from_millis(300);
+
+/// An RTP packet, in order of sequence number.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    section: usize,
+    timestamp: i64,
+    marker: bool,
+    lost_before: u32,
+    payload: Bytes,
+}
+
+impl Packet {
+    /// Which section of the SDP it belongs to.
+    pub fn section(&self) -> usize {
+        self.section
+    }
+
+    /// Unwrapped RTP time since the moment RTP-Info names, else since the
+    /// first packet. A new source goes on where the old one would be.
+    pub fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// The marker bit.
+    pub fn marker(&self) -> bool {
+        self.marker
+    }
+
+    /// Packets missing before this one; one where a source begins anew, since
+    /// nobody knows how many.
+    pub fn lost_before(&self) -> u32 {
+        self.lost_before
+    }
+
+    /// What it carries; never empty.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+/// What carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP: nothing overtakes, so nothing is waited for.
+    Ordered,
+    /// UDP.
+    Unordered,
+}
+
+/// The receiving end of one track.
+#[derive(Debug)]
+pub struct Receiver {
+    section: usize,
+    payload_type: u8,
+    rate: ClockRate,
+    carrier: Carrier,
+    /// The SSRC that SETUP announced.
+    announced: Option<u32>,
+    source: Option<Source>,
+    /// A packet of what may be a new start: its SSRC, the number that would
+    /// prove it, and itself (RFC 3550 §A.1).
+    probation: Option<(u32, u16, Bytes)>,
+    /// RTP time and what it is unwrapped, of the newest packet or of RTP-Info.
+    clock: Option<(u32, i64)>,
+    ready: VecDeque<Packet>,
+    arrivals: Arrivals,
+    loss: LossWindow,
+}
+
+/// Who sends now.
+#[derive(Debug)]
+struct Source {
+    ssrc: u32,
+    /// It said BYE.
+    gone: bool,
+    sequence: Sequence,
+    /// The number that is handed out next.
+    next: u64,
+    /// Lost before that one.
+    lost: u32,
+    waiting: Waiting,
+    reception: Reception,
+}
+
+impl Receiver {
+    /// For a section of the SDP, whose media comes as `payload_type` with a
+    /// clock of `rate`.
+    pub fn new(
+        section: usize,
+        payload_type: u8,
+        rate: ClockRate,
+        carrier: Carrier,
+        now: Instant,
+    ) -> Self {
+        Self {
+            section,
+            payload_type,
+            rate,
+            carrier,
+            announced: None,
+            source: None,
+            probation: None,
+            clock: None,
+            ready: VecDeque::new(),
+            arrivals: Arrivals::default(),
+            loss: LossWindow::new(now),
+        }
+    }
+
+    /// The SSRC that the answer to SETUP announced.
+    pub fn announce(&mut self, ssrc: u32) {
+        self.announced = Some(ssrc);
+    }
+
+    /// The RTP time that RTP-Info calls the beginning. After the first packet
+    /// it is too late: the beginning is then that packet's.
+    pub fn start_at(&mut self, rtp: u32) {
+        self.clock.get_or_insert((rtp, 0));
+    }
+
+    /// Takes what came as RTP: a datagram, or a frame of the connection.
+    /// [`Receiver::pull`] until there is nothing before the next one.
+    pub fn push(&mut self, data: Bytes, now: Instant) {
+        let Ok((header, payload)) = PacketHeader::validate(&data[..]) else {
+            self.arrivals.malformed += 1;
+            return;
+        };
+        if header.payload_type() != self.payload_type {
+            self.arrivals.foreign += 1;
+            return;
+        }
+        let payload = data.slice(usize::from(payload.start)..usize::from(payload.end));
+        let source = self.source.as_ref();
+        match source.filter(|source| source.ssrc == header.ssrc()) {
+            Some(source) => match source.sequence.place(header.sequence_number()) {
+                Place::Duplicate => {
+                    self.arrivals.duplicates += 1;
+                    self.count(&header, now);
+                }
+                Place::Ahead(number) | Place::Behind(number) => {
+                    self.accept(number, &header, payload, now);
+                }
+                // Nothing overtakes on TCP: it is as it says.
+                Place::FarAhead(number) if self.carrier == Carrier::Ordered => {
+                    self.accept(number, &header, payload, now);
+                }
+                Place::FarBehind if self.carrier == Carrier::Ordered => {
+                    self.start(&header, payload, now);
+                }
+                Place::FarAhead(number) => {
+                    if let Some(first) = self.prove(&header, &data) {
+                        self.accept_raw(number - 1, first, now);
+                        self.accept(number, &header, payload, now);
+                    }
+                }
+                Place::FarBehind => self.start_proven(&header, &data, payload, now),
+            },
+            None if self.may_change(header.ssrc(), now) => match self.carrier {
+                _ if source.is_none() => self.start(&header, payload, now),
+                Carrier::Ordered => self.start(&header, payload, now),
+                Carrier::Unordered => self.start_proven(&header, &data, payload, now),
+            },
+            None => self.arrivals.foreign += 1,
+        }
+        self.expire(now);
+    }
+
+    /// The next packet in order.
+    pub fn pull(&mut self) -> Option<Packet> {
+        self.ready.pop_front()
+    }
+
+    /// When to call [`Receiver::expire`], at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.source.as_ref()?.waiting.deadline()
+    }
+
+    /// Gives up on what has been waited for long enough.
+    pub fn expire(&mut self, now: Instant) {
+        let Some(source) = &mut self.source else { return };
+        while source.waiting.is_due(now) {
+            let Some(first) = source.waiting.first() else { break };
+            source.skip_to(first);
+            source.release(&mut self.ready, &mut self.loss, now);
+        }
+    }
+
+    /// What of it was not plain.
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals
+    }
+
+    /// Interarrival jitter (RFC 3550 §A.8) of the source.
+    pub fn jitter(&self) -> Duration {
+        self.source.as_ref().map_or(Duration::ZERO, |source| source.reception.jitter())
+    }
+
+    /// Loss over the last ten seconds; none before they have passed.
+    pub fn loss(&mut self, now: Instant) -> Option<Loss> {
+        self.loss.loss(now)
+    }
+
+    /// Packets and bytes that wait for others.
+    pub fn held(&self) -> (usize, usize) {
+        self.source.as_ref().map_or((0, 0), |source| source.waiting.held())
+    }
+
+    /// A sender report of `ssrc`, of that NTP and RTP time: the latter
+    /// unwrapped, if it is the source's.
+    pub(super) fn sender_report(
+        &mut self,
+        ssrc: u32,
+        ntp: u64,
+        rtp: u32,
+        now: Instant,
+    ) -> Option<i64> {
+        let source = self.source.as_mut().filter(|source| source.ssrc == ssrc)?;
+        source.reception.sender_report(ntp, now);
+        self.clock.map(|clock| unwrap(clock, rtp))
+    }
+
+    /// `ssrc` has said BYE: whoever comes next is the new source.
+    pub(super) fn bye(&mut self, ssrc: u32) {
+        if let Some(source) = self.source.as_mut().filter(|source| source.ssrc == ssrc) {
+            source.gone = true;
+        }
+    }
+
+    /// What to tell the camera, and of which source.
+    pub(super) fn block(&mut self, now: Instant) -> Option<(u32, Block)> {
+        let source = self.source.as_mut()?;
+        Some((source.ssrc, source.reception.block(source.sequence.newest(), now)))
+    }
+
+    /// Whether another source may take over from the present one.
+    fn may_change(&self, ssrc: u32, now: Instant) -> bool {
+        let Some(source) = &self.source else { return true };
+        let silent = now.saturating_duration_since(source.reception.last_packet());
+        source.gone || silent >= SOURCE_SILENCE || self.announced == Some(ssrc)
+    }
+
+    /// Whether this is the second packet in a row of what may be a new start:
+    /// then the first. Else it is the first.
+    fn prove(&mut self, header: &PacketHeader, data: &Bytes) -> Option<Bytes> {
+        let number = header.sequence_number();
+        match self.probation.take() {
+            Some((ssrc, next, first)) if (ssrc, next) == (header.ssrc(), number) => Some(first),
+            before => {
+                // Who is not proven is nobody's.
+                self.arrivals.foreign += u64::from(before.is_some());
+                let copy = Bytes::copy_from_slice(data);
+                self.probation = Some((header.ssrc(), number.wrapping_add(1), copy));
+                None
+            }
+        }
+    }
+
+    fn start_proven(&mut self, header: &PacketHeader, data: &Bytes, payload: Bytes, now: Instant) {
+        let Some(first) = self.prove(header, data) else { return };
+        if let Ok((header, range)) = PacketHeader::validate(&first[..]) {
+            let payload = first.slice(usize::from(range.start)..usize::from(range.end));
+            self.start(&header, payload, now);
+        }
+        if let Some(source) = &self.source {
+            self.accept(source.next, header, payload, now);
+        }
+    }
+
+    /// Begins with a first packet, or begins anew.
+    fn start(&mut self, header: &PacketHeader, payload: Bytes, now: Instant) {
+        let number = header.sequence_number();
+        let (mut lost, mut sequence) = (0, Sequence::new(number));
+        if let Some(mut old) = self.source.take() {
+            // What waits will not be joined by what it waits for.
+            while let Some(first) = old.waiting.first() {
+                old.skip_to(first);
+                old.release(&mut self.ready, &mut self.loss, now);
+            }
+            sequence = old.sequence.restarted(number);
+            lost = old.lost.saturating_add(1);
+            if old.ssrc != header.ssrc() {
+                // Its clock has its own beginning (RFC 3550 §5.1).
+                let silent = now.saturating_duration_since(old.reception.last_packet());
+                let ticks = silent.as_nanos() * u128::from(self.rate.hz()) / 1_000_000_000;
+                let ticks = i64::try_from(ticks).unwrap_or(i64::MAX);
+                let clock = self.clock.map(|(_, time)| time.saturating_add(ticks));
+                self.clock = clock.map(|time| (header.timestamp(), time));
+            }
+        }
+        let first = sequence.newest();
+        self.source = Some(Source {
+            ssrc: header.ssrc(),
+            gone: false,
+            reception: Reception::new(self.rate, first, header.timestamp(), now),
+            sequence,
+            next: first,
+            lost,
+            waiting: Waiting::default(),
+        });
+        self.accept(first, header, payload, now);
+    }
+
+    fn accept_raw(&mut self, number: u64, data: Bytes, now: Instant) {
+        if let Ok((header, range)) = PacketHeader::validate(&data[..]) {
+            let payload = data.slice(usize::from(range.start)..usize::from(range.end));
+            self.accept(number, &header, payload, now);
+        }
+    }
+
+    /// Takes a packet of the source that has not come before.
+    fn accept(&mut self, number: u64, header: &PacketHeader, payload: Bytes, now: Instant) {
+        self.arrivals.foreign += u64::from(self.probation.take().is_some());
+        self.count(header, now);
+        let clock = self.clock.unwrap_or((header.timestamp(), 0));
+        let timestamp = unwrap(clock, header.timestamp());
+        self.clock = Some((header.timestamp(), timestamp));
+        let Some(source) = &mut self.source else { return };
+        source.gone = false;
+        self.arrivals.reordered += u64::from(number < source.sequence.newest());
+        source.sequence.take(number);
+        if number < source.next {
+            self.arrivals.late += 1;
+            return;
+        }
+        let mut packet = Packet {
+            section: self.section,
+            timestamp,
+            marker: header.mark(),
+            lost_before: 0,
+            payload,
+        };
+        if number > source.next && self.carrier == Carrier::Unordered {
+            // Its own allocation: the datagram's buffer is larger than it.
+            packet.payload = Bytes::copy_from_slice(&packet.payload);
+            source.waiting.insert(number, packet, now);
+            return;
+        }
+        source.skip_to(number);
+        source.hand_out(packet, &mut self.ready, &mut self.loss, now);
+        source.release(&mut self.ready, &mut self.loss, now);
+    }
+
+    fn count(&mut self, header: &PacketHeader, now: Instant) {
+        if let Some(source) = &mut self.source {
+            source.reception.packet(header.timestamp(), now);
+        }
+    }
+}
+
+impl Source {
+    /// What lies before `number` is lost.
+    fn skip_to(&mut self, number: u64) {
+        let lost = u32::try_from(number - self.next).unwrap_or(u32::MAX);
+        self.lost = self.lost.saturating_add(lost);
+        self.next = number;
+    }
+
+    /// Hands out those that wait and are next.
+    fn release(&mut self, ready: &mut VecDeque<Packet>, loss: &mut LossWindow, now: Instant) {
+        while let Some(packet) = self.waiting.take(self.next) {
+            self.hand_out(packet, ready, loss, now);
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        mut packet: Packet,
+        ready: &mut VecDeque<Packet>,
+        loss: &mut LossWindow,
+        now: Instant,
+    ) {
+        self.next += 1;
+        // Padding alone, to keep a path open or to probe it.
+        if packet.payload.is_empty() {
+            return;
+        }
+        packet.lost_before = std::mem::take(&mut self.lost);
+        loss.packet(packet.lost_before, now);
+        ready.push_back(packet);
+    }
+}
+
+/// The nearest time to the clock's that ends in these 32 bits.
+fn unwrap((rtp, time): (u32, i64), other: u32) -> i64 {
+    time.saturating_add(i64::from(other.wrapping_sub(rtp) as i32))
+}
+
+#[cfg(test)]
+#[path = "receiver_tests.rs"]
+mod tests;
