@@ -10,6 +10,8 @@
 //! PPS, and know no Opus.
 
 pub mod control;
+#[expect(dead_code, reason = "for the session of our own")]
+mod media;
 pub mod receiver;
 pub mod reception;
 mod reorder;
@@ -18,6 +20,8 @@ pub mod rtp_info;
 pub mod sdp;
 mod sequence;
 pub mod transport;
+#[expect(dead_code, reason = "for the session of our own")]
+mod udp;
 
 use std::future::Future;
 use std::sync::Arc;
