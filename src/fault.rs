@@ -113,8 +113,8 @@ impl Code {
             ),
             Self::SourceTls => (
                 "source.tls",
-                "The camera's TLS certificate is not trusted.",
-                "Use rtsp:// on a network you trust; this version does not speak RTSPS yet.",
+                "No trusted TLS connection to the camera can be made.",
+                "The detail says why; a certificate of the camera's own is trusted by its fingerprint in the stream's `tls`.",
             ),
             Self::SourceProtocol => (
                 "source.protocol",

@@ -13,7 +13,7 @@ use super::reader::{Item, Reader, Section};
 use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
 use crate::http;
-use crate::ingest::{Login, Source};
+use crate::ingest::{Authorities, Login, Source, Trust};
 use crate::media::StreamName;
 use crate::secret::Secret;
 
@@ -131,7 +131,7 @@ impl Places {
 fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, Option<Source>)> {
     let source = section.take("source");
     if source.is_none() {
-        section.fault("`source` is missing: the camera's rtsp:// URL");
+        section.fault("`source` is missing: the camera's rtsp:// or rtsps:// URL");
     }
     let mut source = source.and_then(|item| places.source(&item));
     let substream = section.take("substream").and_then(|item| places.source(&item));
@@ -140,7 +140,12 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
     let transport = section.take("transport").and_then(|item| item.checked());
     let after_loss = section.take("after_loss").and_then(|item| item.checked());
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
-    section.not_yet("tls");
+    let tls = section.take("tls").and_then(|item| {
+        if source.as_ref().is_some_and(|source| !source.is_tls()) {
+            item.fault("`tls` is for an rtsps:// source");
+        }
+        trust(item)
+    });
     section.finish();
 
     if let Some(source) = &mut source {
@@ -155,6 +160,7 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
                 password: password.unwrap_or(secret),
             });
         }
+        source.tls = tls.unwrap_or_default();
         source.transport = transport.unwrap_or_default();
         source.after_loss = after_loss.unwrap_or_default();
         source.on_demand = on_demand.unwrap_or(false);
@@ -162,6 +168,31 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
     let source = source?;
     let substream = substream.map(|substream| substream.beside(&source));
     Some((source, substream))
+}
+
+/// Whose certificate an `rtsps://` camera may show.
+fn trust(item: Item<'_>) -> Option<Trust> {
+    let mut section = item.section();
+    let ca_file = section.take("ca_file").map(|item| {
+        let path = item.text()?;
+        let read = std::fs::read(&path).map_err(|error| format!("cannot read {path}: {error}"));
+        let authorities = read.and_then(|pem| {
+            Authorities::from_pem(&pem).map_err(|error| format!("{path}: {error}"))
+        });
+        authorities.map_err(|fault| item.fault(fault)).ok().map(Trust::Authorities)
+    });
+    let fingerprint = section.take("fingerprint").map(|item| item.checked().map(Trust::Pinned));
+    let verify = section.take("verify").map(|item| {
+        let verify: bool = item.parsed("true or false")?;
+        Some(if verify { Trust::System } else { Trust::Anybody })
+    });
+    let mut given = [ca_file, fingerprint, verify].into_iter().flatten();
+    let trust = given.next();
+    if given.next().is_some() {
+        section.fault("give one of `ca_file`, `fingerprint` and `verify`");
+    }
+    section.finish();
+    trust.flatten()
 }
 
 /// `password` or `password_file`.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
-use crate::ingest::{AfterLoss, Transport};
+use crate::ingest::{AfterLoss, Transport, Trust};
 
 struct Written {
     layers: Layers,
@@ -75,6 +75,35 @@ fn both_forms_of_a_stream_are_read() {
 }
 
 #[test]
+fn whom_an_encrypted_camera_must_be_is_read() {
+    let hex = "ab".repeat(32);
+    let stream =
+        |tls: &str| format!("streams: {{ a: {{ source: \"rtsps://a/\", tls: {tls} }} }}\n");
+    let trust = |tls: &str| written(&stream(tls)).loaded().streams[0].source.tls.clone();
+    assert_eq!(trust("{ verify: false }"), Trust::Anybody);
+    assert_eq!(trust("{ verify: true }"), Trust::System);
+    let pinned = format!("sha256:{hex}").parse().map(Trust::Pinned);
+    assert_eq!(Ok(trust(&format!("{{ fingerprint: \"sha256:{hex}\" }}"))), pinned);
+    let made = rcgen::generate_simple_self_signed(vec!["cam".into()]).unwrap();
+    let (ca, empty) = (written(&made.cert.pem()), written("hello"));
+    let ca_file = |written: &Written| format!("{{ ca_file: {} }}", written.file.path().display());
+    assert!(matches!(trust(&ca_file(&ca)), Trust::Authorities(_)));
+    for (tls, words) in [
+        (ca_file(&empty), "no certificate"),
+        ("{ ca_file: /nowhere/ca.pem }".into(), "cannot read /nowhere/ca.pem"),
+        ("{ fingerprint: \"sha256:ab\" }".into(), "64 hex digits"),
+        ("{ verify: maybe }".into(), "true or false"),
+        (format!("{{ verify: false, fingerprint: \"sha256:{hex}\" }}"), "give one of"),
+        ("{ pin: x }".into(), "unknown key"),
+    ] {
+        let faults = written(&stream(&tls)).faults();
+        assert!(faults.len() == 1 && faults[0].contains(words), "{tls}: {faults:?}");
+    }
+    let plain = stream("{ verify: false }").replace("rtsps", "rtsp");
+    assert!(written(&plain).faults()[0].contains("`tls` is for an rtsps:// source"));
+}
+
+#[test]
 fn a_substream_is_asked_for_as_its_stream_is_and_on_demand() {
     let yaml = "streams:\n  yard:\n    source: rtsp://10.0.0.6/main\n    substream: rtsp://10.0.0.6/sub\n    \
                 username: viewer\n    password: pw\n    transport: udp\n    after_loss: show\n";
@@ -121,8 +150,8 @@ fn all_faults_are_reported_at_once_with_line_and_column() {
             "1:1: listne: unknown key; did you mean `listen`?",
             "3:3: streams: `Yard` is not a stream name: use 1 to 63 of a-z, 0-9 and `-`, and not \
              `api`, which is taken",
-            "4:9: streams.gate: a source is an rtsp:// URL",
-            "6:5: streams.door: `source` is missing: the camera's rtsp:// URL",
+            "4:9: streams.gate: a source is an rtsp:// or rtsps:// URL",
+            "6:5: streams.door: `source` is missing: the camera's rtsp:// or rtsps:// URL",
             "6:5: streams.door.sorce: unknown key; did you mean `source`?",
             "8:9: hls.part: `5` is not a duration such as 500ms, 2s or 1m",
             "9:11: hls.window: 2h is not between 10s and 3600s",

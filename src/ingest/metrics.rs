@@ -15,6 +15,8 @@ pub struct IngestMetrics {
     bytes: IntCounterVec,
     packets: IntCounterVec,
     lost: IntCounterVec,
+    reordered: IntCounterVec,
+    jitter: GaugeVec,
     frames: IntCounterVec,
     discarded: IntCounterVec,
     keyframe_interval: GaugeVec,
@@ -34,8 +36,8 @@ impl IngestMetrics {
             registry.register(Box::new(family.clone()))?;
             prometheus::Result::Ok(family)
         };
-        let gauge = |name: &str, help: &str| {
-            let family = GaugeVec::new(Opts::new(format!("porthole_{name}"), help), &["stream"])?;
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let family = GaugeVec::new(Opts::new(format!("porthole_{name}"), help), labels)?;
             registry.register(Box::new(family.clone()))?;
             prometheus::Result::Ok(family)
         };
@@ -55,12 +57,23 @@ impl IngestMetrics {
             last_frame: gauge(
                 "source_last_frame_timestamp_seconds",
                 "Unix time at which the newest frame arrived",
+                &["stream"],
             )?,
             bytes: counter("source_received_bytes_total", "RTP payload bytes received", media)?,
             packets: counter("source_rtp_packets_total", "RTP packets received", media)?,
             lost: counter(
                 "source_rtp_packets_lost_total",
                 "RTP packets missing by their sequence numbers",
+                media,
+            )?,
+            reordered: counter(
+                "source_rtp_packets_reordered_total",
+                "RTP packets that were overtaken by later ones",
+                media,
+            )?,
+            jitter: gauge(
+                "source_jitter_seconds",
+                "Interarrival jitter of RTP packets (RFC 3550)",
                 media,
             )?,
             frames: counter("source_frames_total", "Frames put on the bus", media)?,
@@ -72,6 +85,7 @@ impl IngestMetrics {
             keyframe_interval: gauge(
                 "source_keyframe_interval_seconds",
                 "Time between the two newest key frames",
+                &["stream"],
             )?,
             limits: counter(
                 "source_limit_exceeded_total",
@@ -100,6 +114,8 @@ impl IngestMetrics {
                 bytes: self.bytes.with_label_values(&labels),
                 packets: self.packets.with_label_values(&labels),
                 lost: self.lost.with_label_values(&labels),
+                reordered: self.reordered.with_label_values(&labels),
+                jitter: self.jitter.with_label_values(&labels),
                 frames: self.frames.with_label_values(&labels),
             }
         };
@@ -138,6 +154,8 @@ pub(super) struct MediaMeters {
     pub(super) bytes: IntCounter,
     pub(super) packets: IntCounter,
     pub(super) lost: IntCounter,
+    pub(super) reordered: IntCounter,
+    pub(super) jitter: Gauge,
     pub(super) frames: IntCounter,
 }
 

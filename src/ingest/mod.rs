@@ -5,12 +5,8 @@
 //! Not here: who watches (`egress`), what the frames become (`cmaf`, `egress`).
 //!
 //! Promise: a camera is retried from the first attempt and never given up;
-//! its faults are shown by every output; whatever media it sends, it costs
-//! bounded memory and nobody but itself its stream. No process is ever spawned.
-//!
-//! Not kept yet: `retina` buffers a whole RTSP message before we see it, so an
-//! endless header, or an SDP of megabytes, is bounded only by the time limit
-//! on each request.
+//! its faults are shown by every output; whatever it sends, it costs bounded
+//! memory and nobody but itself its stream. No process is ever spawned.
 
 mod backoff;
 pub mod depacketize;
@@ -27,5 +23,6 @@ mod watchdog;
 pub use depacketize::AfterLoss;
 pub use metrics::IngestMetrics;
 pub use probe::{Probe, Seen, probe};
+pub use rtsp::{Authorities, BadTrust, Fingerprint, Trust};
 pub use source::{BadSource, Login, Source, Transport};
 pub use supervisor::supervise;

@@ -1,15 +1,13 @@
 //! One look at a camera, for `porthole doctor`: what it offers, and what it
 //! really sends for a few seconds.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::depacketize::{self, Unit};
-use super::rtsp::{Item, SessionGroup};
+use super::rtsp::{Greeting, Item};
 use super::session::{self, Selected};
 use super::source::{Source, Transport};
 use crate::fault::{Code, Fault};
@@ -20,10 +18,6 @@ use crate::media::{Codec, FrameKind, MediaKind, WallTime};
 const LOOK: Duration = Duration::from_secs(8);
 /// …and one of this length the 10 s that some cameras have.
 const LONG_LOOK: Duration = Duration::from_secs(21);
-/// How long to wait for the greeting.
-const GREETING_LIMIT: Duration = Duration::from_secs(3);
-/// Most bytes of an answer to an anonymous DESCRIBE that are looked at.
-const GREETING_BYTES: usize = 64 << 10;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -95,8 +89,9 @@ pub async fn probe(source: &Source) -> Probe {
         clock_offset: None,
         fault: None,
     };
-    let group: Arc<SessionGroup> = Arc::default();
-    match session::connect(source, Arc::clone(&group)).await {
+    let farewells = TaskTracker::new();
+    let mut greeting = Greeting::default();
+    match session::connect(source, &mut greeting, &farewells).await {
         Err(fault) => probe.fault = Some(fault),
         Ok((mut feed, selected, notes)) => {
             probe.transport = Some(feed.transport);
@@ -109,9 +104,9 @@ pub async fn probe(source: &Source) -> Probe {
                 match timeout_at(until, feed.next()).await {
                     Err(_) => break,
                     Ok(Err(fault)) => probe.fault = Some(fault),
-                    Ok(Ok(Item::Report { wall, .. })) => {
+                    Ok(Ok(Item::Report { report, .. })) => {
                         let ours: WallTime = SystemTime::now().into();
-                        probe.clock_offset = Some(wall.unix_nanos() - ours.unix_nanos());
+                        probe.clock_offset = Some(report.wall.unix_nanos() - ours.unix_nanos());
                     }
                     Ok(Ok(Item::Packet(packet))) => {
                         let section = packet.section();
@@ -134,12 +129,10 @@ pub async fn probe(source: &Source) -> Probe {
             }
         }
     }
-    let _ = timeout(Duration::from_secs(2), group.await_teardown()).await;
-    // Last, for GStreamer cameras are busy for a moment after a DESCRIBE that
-    // nobody follows up.
-    if let Some(greeting) = greeting(source).await {
-        (probe.login_schemes, probe.server) = read_greeting(&greeting);
-    }
+    farewells.close();
+    let _ = timeout(Duration::from_secs(2), farewells.wait()).await;
+    probe.login_schemes = greeting.login_schemes;
+    probe.server = greeting.server;
     probe
 }
 
@@ -213,73 +206,5 @@ impl Look {
         let discarded = track.depacketizer.discarded();
         seen.discarded = discarded.damaged + discarded.undecodable + discarded.malformed;
         seen
-    }
-}
-
-/// What the camera says to somebody without a login.
-async fn greeting(source: &Source) -> Option<String> {
-    let url = source.url();
-    let address = (url.host_str()?.trim_matches(['[', ']']), url.port().unwrap_or(554));
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!(
-            "DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\nUser-Agent: {}\r\n\r\n",
-            concat!("porthole/", env!("CARGO_PKG_VERSION"))
-        );
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        let mut buffer = [0; 4096];
-        while !answer.windows(4).any(|end| end == b"\r\n\r\n") && answer.len() < GREETING_BYTES {
-            match stream.read(&mut buffer).await {
-                Ok(read @ 1..) => answer.extend_from_slice(&buffer[..read]),
-                _ => break,
-            }
-        }
-        Some(String::from_utf8_lossy(&answer).into_owned())
-    };
-    timeout(GREETING_LIMIT, ask).await.ok().flatten()
-}
-
-/// Login schemes and server name in the headers of an answer.
-fn read_greeting(answer: &str) -> (Vec<String>, Option<String>) {
-    let headers = answer.split("\r\n\r\n").next().unwrap_or_default();
-    let mut schemes: Vec<String> = Vec::new();
-    let mut server = None;
-    for (name, value) in headers.lines().filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("www-authenticate") {
-            let mut scheme = value.split(' ').next().unwrap_or_default().to_owned();
-            let algorithm = value.split("algorithm=").nth(1);
-            if let Some(algorithm) = algorithm.and_then(|a| a.split([',', ' ']).next()) {
-                scheme = format!("{scheme} {}", algorithm.trim_matches('"'));
-            }
-            if !schemes.contains(&scheme) {
-                schemes.push(scheme);
-            }
-        } else if name.eq_ignore_ascii_case("server") {
-            // A camera chooses these words; they go to a terminal.
-            server = Some(value.chars().filter(|c| !c.is_control()).take(80).collect());
-        }
-    }
-    for scheme in &mut schemes {
-        *scheme = scheme.chars().filter(|c| !c.is_control()).take(40).collect();
-    }
-    (schemes, server)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_offered_login_is_named_once() {
-        let answer = "RTSP/1.0 401 Unauthorized\r\nServer: Hipcam \x1b[31mRealServer\r\n\
-             WWW-Authenticate: Digest realm=\"a\", nonce=\"b\", algorithm=SHA-256\r\n\
-             WWW-Authenticate: Digest realm=\"a\", nonce=\"b\"\r\n\
-             www-authenticate: Basic realm=\"a\"\r\n\
-             WWW-Authenticate: Basic realm=\"b\"\r\n\r\nWWW-Authenticate: Bogus";
-        let (schemes, server) = read_greeting(answer);
-        assert_eq!(schemes, ["Digest SHA-256", "Digest", "Basic"]);
-        assert_eq!(server.as_deref(), Some("Hipcam [31mRealServer"));
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::depacketize::{self, AfterLoss, Depacketizer, Discarded, Unit};
 use super::loss::LossWatch;
 use super::metrics::StreamMeters;
-use super::rtsp::{Announced, Camera, Feed, Item, Packet, SessionGroup};
+use super::rtsp::{Announced, Camera, Feed, Greeting, Item, Packet};
 use super::source::{Source, Transport};
 use super::watchdog::{Bark, Watchdog};
 use crate::bus::{Note, Publisher};
@@ -27,6 +28,9 @@ const GROUP_BYTES: usize = 32 << 20;
 /// come with the first of its packets, if there are any.
 const PARAMETERS_LIMIT: Duration = Duration::from_secs(1);
 
+/// How often what the feed has seen is put into the metrics.
+const FIGURES_EVERY: Duration = Duration::from_secs(1);
+
 /// A track we asked the camera for.
 pub(super) struct Selected {
     /// Its section in the SDP.
@@ -38,6 +42,8 @@ pub(super) struct Selected {
     codec: Option<Codec>,
     /// What the depacketizer had discarded when last counted.
     discarded: Discarded,
+    /// Packets that came out of order when last counted.
+    reordered: u64,
     /// Line time of the newest key frame, nanoseconds.
     last_key: Option<i64>,
     /// Bytes from it on.
@@ -77,13 +83,14 @@ pub(super) async fn run(
     publisher: &mut Publisher,
     timeline: &mut Timeline,
     meters: &StreamMeters,
-    group: Arc<SessionGroup>,
+    farewells: &TaskTracker,
     on_live: impl FnOnce(&Publisher, &StreamMeters, Vec<Note>),
 ) -> End {
-    let (mut feed, selected, notes) = match connect(source, group).await {
-        Ok(connected) => connected,
-        Err(fault) => return End::Fault(fault),
-    };
+    let (mut feed, selected, notes) =
+        match connect(source, &mut Greeting::default(), farewells).await {
+            Ok(connected) => connected,
+            Err(fault) => return End::Fault(fault),
+        };
     timeline.start_session(selected.iter().map(|track| (track.kind, track.rate)));
     let started = Instant::now();
     let udp = feed.transport == Transport::Udp;
@@ -102,6 +109,7 @@ pub(super) async fn run(
         silence: None,
         on_live: Some(on_live),
     };
+    let mut figures_due = started;
     loop {
         let due = session.watchdog.due().unwrap_or(started);
         let item = match timeout_at(due, feed.next()).await {
@@ -111,15 +119,20 @@ pub(super) async fn run(
         };
         let handled = match item {
             Some(Item::Packet(packet)) => session.packet(&packet),
-            Some(Item::Report { section, rtp, wall }) => {
-                session.report(section, rtp, wall);
+            Some(Item::Report { section, report }) => {
+                session.report(section, report.rtp, report.wall);
                 Ok(())
             }
             None => Ok(()),
         };
         // Asked even while packets come: those of one track do not speak for
         // the other's.
-        let handled = handled.and_then(|()| session.watch(Instant::now()));
+        let now = Instant::now();
+        let handled = handled.and_then(|()| session.watch(now));
+        if now >= figures_due {
+            figures_due = now + FIGURES_EVERY;
+            session.figures(&feed);
+        }
         if let Err(end) = handled {
             if matches!(&end, End::Fault(fault) if fault.code == Code::SourceLimit) {
                 feed.cut();
@@ -132,12 +145,13 @@ pub(super) async fn run(
 /// DESCRIBE, SETUP of what we can carry, PLAY.
 pub(super) async fn connect(
     source: &Source,
-    group: Arc<SessionGroup>,
+    greeting: &mut Greeting,
+    farewells: &TaskTracker,
 ) -> Result<(Feed, Vec<Selected>, Vec<Note>), Fault> {
-    let mut camera = Camera::describe(source, group).await?;
-    let (selected, notes) = select(&camera.announced(), source.after_loss);
+    let mut camera = Camera::describe(source, greeting, farewells).await?;
+    let (selected, notes) = select(camera.announced(), source.after_loss);
     if selected.is_empty() {
-        let offered: Vec<String> = camera.announced().into_iter().map(|a| a.encoding).collect();
+        let offered: Vec<&str> = camera.announced().iter().map(|a| a.encoding.as_str()).collect();
         let detail = format!("it offers only: {}", offered.join(", "));
         return Err(Fault::new(Code::SourceNoMedia, detail));
     }
@@ -171,6 +185,7 @@ fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec
                 codec: depacketizer.codec().cloned(),
                 depacketizer: depacketizer.after_loss(after_loss),
                 discarded: Discarded::default(),
+                reordered: 0,
                 last_key: None,
                 group_bytes: 0,
             }),
@@ -340,6 +355,17 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             && let Some(on_live) = self.on_live.take()
         {
             on_live(self.publisher, self.meters, std::mem::take(&mut self.notes));
+        }
+    }
+
+    /// Counts what the feed has seen of each track.
+    fn figures(&mut self, feed: &Feed) {
+        for track in &mut self.selected {
+            let Some((arrivals, jitter)) = feed.arrivals(track.section) else { continue };
+            let media = self.meters.media(track.kind);
+            media.reordered.inc_by(arrivals.reordered - track.reordered);
+            track.reordered = arrivals.reordered;
+            media.jitter.set(jitter.as_secs_f64());
         }
     }
 

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::depacketize::AfterLoss;
+use super::rtsp::Trust;
 use crate::secret::Secret;
 
 /// How RTP travels from the camera.
@@ -73,6 +74,11 @@ pub struct Source {
     url: Url,
     /// None for a camera that asks nobody.
     pub login: Option<Login>,
+    /// The URL's login, percent-decoded, and as it was typed: who types a
+    /// password with a `%` in it may mean either.
+    typed: Option<(Login, Login)>,
+    /// Whose certificate is believed, with `rtsps://`.
+    pub tls: Trust,
     /// How RTP travels.
     pub transport: Transport,
     /// What becomes of pictures that depend on lost ones.
@@ -92,13 +98,29 @@ impl Source {
         &self.url
     }
 
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.url.scheme() == "rtsps"
+    }
+
+    /// The port to connect to.
+    pub(super) fn port(&self) -> u16 {
+        self.url.port().unwrap_or(if self.is_tls() { 322 } else { 554 })
+    }
+
+    /// The login to try if the first is refused: the URL's, as typed.
+    pub(super) fn spare_login(&self) -> Option<&Login> {
+        let (decoded, typed) = self.typed.as_ref()?;
+        (self.login.as_ref() == Some(decoded)).then_some(typed)
+    }
+
     /// What tells one camera URL from another: host, port, path and query,
     /// whoever logs in. May hold a password, so it is for comparing alone.
     pub fn place(&self) -> String {
         let Self { url, .. } = self;
         let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
         let path = if url.path().is_empty() { "/" } else { url.path() };
-        let port = url.port().unwrap_or(554);
+        let port = self.port();
         format!("{host}:{port}{path}?{}", url.query().unwrap_or_default())
     }
 
@@ -108,21 +130,20 @@ impl Source {
     #[must_use]
     pub fn beside(self, main: &Self) -> Self {
         let login = self.login.or_else(|| main.login.clone());
-        Self { url: self.url, login, on_demand: true, ..main.clone() }
+        let typed = self.typed.or_else(|| main.typed.clone());
+        Self { url: self.url, login, typed, on_demand: true, ..main.clone() }
     }
 }
 
 impl FromStr for Source {
     type Err = BadSource;
 
-    /// An `rtsp://` URL; user and password in it are taken out and
-    /// percent-decoded.
+    /// An `rtsp://` or `rtsps://` URL; user and password in it are taken out
+    /// and percent-decoded.
     fn from_str(s: &str) -> Result<Self, BadSource> {
-        let mut url = Url::parse(s.trim()).map_err(|_| BadSource("this is not a URL"))?;
-        match url.scheme() {
-            "rtsp" => {}
-            "rtsps" => return Err(BadSource("rtsps:// is not supported yet; use rtsp://")),
-            _ => return Err(BadSource("a source is an rtsp:// URL")),
+        let mut url = Url::parse(s.trim()).map_err(|_| bad_url(s))?;
+        if !["rtsp", "rtsps"].contains(&url.scheme()) {
+            return Err(BadSource("a source is an rtsp:// or rtsps:// URL"));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(BadSource("the URL names no host"));
@@ -132,12 +153,15 @@ impl FromStr for Source {
         let password = url.password().map(decoded);
         let login = (!username.is_empty() || password.is_some())
             .then(|| Login { username, password: Secret::new(password.unwrap_or_default()) });
+        let typed = login.clone().zip(as_typed(s)).filter(|(decoded, typed)| decoded != typed);
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| BadSource("the URL names no host"))?;
         url.set_fragment(None);
         Ok(Self {
             url,
             login,
+            typed,
+            tls: Trust::System,
             transport: Transport::Auto,
             after_loss: AfterLoss::Hold,
             on_demand: false,
@@ -145,11 +169,30 @@ impl FromStr for Source {
     }
 }
 
+/// User and password of a URL, character by character.
+fn as_typed(url: &str) -> Option<Login> {
+    let (_, rest) = url.trim().split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (login, _host) = authority.rsplit_once('@')?;
+    let (username, password) = login.split_once(':').unwrap_or((login, ""));
+    Some(Login { username: username.to_owned(), password: Secret::new(password) })
+}
+
+/// Why it is no URL, without any of it: it may hold a password.
+fn bad_url(url: &str) -> BadSource {
+    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    BadSource(if login.is_some_and(|(login, _)| login.contains(['#', '/', '?'])) {
+        "this is not a URL; in a password write # as %23, / as %2F and ? as %3F"
+    } else {
+        "this is not a URL"
+    })
+}
+
 impl fmt::Display for Source {
     /// The URL with password and query masked: cameras also take passwords as
     /// query parameters (Dahua, Reolink).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("rtsp://")?;
+        write!(f, "{}://", self.url.scheme())?;
         if let Some(login) = &self.login {
             let name = percent_encoding::utf8_percent_encode(
                 &login.username,
@@ -226,9 +269,39 @@ mod tests {
 
     #[test]
     fn only_rtsp_urls_with_a_host_are_sources() {
-        for bad in ["http://a/", "exec:ls", "rtsp://", "file:///etc/passwd", "rtsps://a/", "x"] {
+        for bad in ["http://a/", "exec:ls", "rtsp://", "file:///etc/passwd", "rtsps://", "x"] {
             assert!(bad.parse::<Source>().is_err(), "{bad}");
         }
         assert!("rtsp://[::1]:8554/x".parse::<Source>().is_ok());
+        let port = |url: &str| url.parse::<Source>().unwrap().port();
+        assert_eq!(
+            (port("rtsp://a/"), port("rtsps://a/"), port("rtsps://a:7441/")),
+            (554, 322, 7441)
+        );
+        assert_eq!("rtsps://u:p@a/".parse::<Source>().unwrap().to_string(), "rtsps://u:***@a/");
+    }
+
+    #[test]
+    fn a_password_as_typed_is_kept_where_it_differs() {
+        let spare = |url: &str| {
+            let source: Source = url.parse().unwrap();
+            let spare = source.spare_login()?;
+            Some((spare.username.clone(), spare.password.expose().to_owned()))
+        };
+        let ann = |password: &str| Some(("ann".to_owned(), password.to_owned()));
+        assert_eq!(spare("rtsp://ann:p%40ss@cam/x"), ann("p%40ss"));
+        assert_eq!(spare("rtsp://ann:100%@cam/x"), None);
+        // A bare `@` is part of the password either way.
+        assert_eq!(spare("rtsp://ann:p@ss@cam/x@y"), None);
+        assert_eq!(spare("rtsp://ann:p@s%73@cam/x"), ann("p@s%73"));
+        let mut configured: Source = "rtsp://ann:p%40ss@cam/x".parse().unwrap();
+        configured.login = Some(Login { username: "ann".into(), password: Secret::new("#1@%") });
+        assert!(configured.spare_login().is_none(), "only the configured one is tried");
+    }
+
+    #[test]
+    fn a_password_that_breaks_the_url_is_explained_and_not_shown() {
+        let error = "rtsp://ann:pa#ss@cam/x".parse::<Source>().err().unwrap().to_string();
+        assert!(error.contains("%23") && !error.contains("pa#"), "{error}");
     }
 }

@@ -1,7 +1,6 @@
 //! One camera's whole life: connect, play, watch, back off, stop.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
@@ -10,12 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::backoff::Backoff;
 use super::metrics::{IngestMetrics, StreamMeters};
 use super::route::Route;
-use super::rtsp::SessionGroup;
+use super::rtsp::Trust;
 use super::session::{self, End, Terms};
 use super::source::Source;
 use super::watchdog::SOUND_REDIAL_EVERY;
@@ -28,8 +28,6 @@ use crate::timeline::Timeline;
 const HOLD_OFF: Duration = Duration::from_secs(10);
 /// Live for this long, a camera has come back; less is still trouble.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long stopping waits for the camera to confirm TEARDOWN.
-const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Starts the supervisor of one camera. It ends, with the camera torn down,
 /// soon after `stop` is cancelled.
@@ -41,6 +39,13 @@ pub fn supervise(
 ) -> JoinHandle<()> {
     let name = publisher.stream().name().clone();
     let span = info_span!("source", stream = %name);
+    if source.is_tls() && source.tls == Trust::Anybody {
+        warn!(
+            parent: &span,
+            "`tls: verify: false`: anybody between here and the camera can read and change this \
+             stream and learn its password; pin the camera's certificate with `tls: fingerprint`"
+        );
+    }
     let supervisor = Supervisor {
         meters: metrics.stream(&name),
         interest: publisher.stream().watch_interest(),
@@ -49,7 +54,7 @@ pub fn supervise(
         source,
         publisher,
         timeline: Timeline::new(),
-        group: Arc::default(),
+        farewells: TaskTracker::new(),
         backoff: Backoff::default(),
         logged: None,
         stop,
@@ -64,7 +69,7 @@ struct Supervisor {
     meters: StreamMeters,
     interest: watch::Receiver<usize>,
     /// Sessions whose TEARDOWN is still under way.
-    group: Arc<SessionGroup>,
+    farewells: TaskTracker,
     backoff: Backoff,
     /// What was learned of TCP and UDP.
     route: Route,
@@ -86,10 +91,6 @@ impl Supervisor {
             // The camera's slot is free again before it is asked for a new one.
             self.torn_down().await;
             let outcome = self.attempt().await;
-            if outcome.as_ref().is_some_and(|fault| fault.code == Code::SourceLimit) {
-                // It was cut off: nobody will tell this group that it is gone.
-                self.group = Arc::default();
-            }
             match outcome {
                 Some(fault) => self.back_off(fault).await,
                 None => self.backoff.reset(),
@@ -99,9 +100,11 @@ impl Supervisor {
         self.publisher.set_status(|status| status.state = SourceState::Idle);
     }
 
-    /// Waits, not for ever, until the camera has confirmed TEARDOWN.
+    /// Waits until the camera has confirmed TEARDOWN, or had its 2 s for it.
     async fn torn_down(&self) {
-        let _ = tokio::time::timeout(TEARDOWN_LIMIT, self.group.await_teardown()).await;
+        self.farewells.close();
+        self.farewells.wait().await;
+        self.farewells.reopen();
     }
 
     /// One session, from connecting to its end. `None`: it ended because
@@ -138,7 +141,7 @@ impl Supervisor {
             &mut self.publisher,
             &mut self.timeline,
             &self.meters,
-            Arc::clone(&self.group),
+            &self.farewells,
             on_live,
         );
         // A panic in a parser costs this camera one session, nobody else anything.

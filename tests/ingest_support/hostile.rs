@@ -24,6 +24,8 @@ pub enum Plot {
     Packets(Attack),
     /// Answers the method with a redirection.
     Redirect(&'static str, String),
+    /// Answers DESCRIBE with the first bytes, and then the second for ever.
+    Endless(&'static str, &'static str),
 }
 
 /// The server; ends with it.
@@ -88,14 +90,30 @@ async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) 
             }
             _ => ("200 OK", "Session: 1\r\n".into(), ""),
         };
-        let answer = format!("RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{headers}\r\n{body}");
+        let mut answer = format!("RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{headers}\r\n{body}");
+        if let (Plot::Endless(first, _), "DESCRIBE") = (&plot, method.as_str()) {
+            (*first).clone_into(&mut answer);
+        }
         if answers.write_all(answer.as_bytes()).await.is_err() {
             return;
+        }
+        if let (Plot::Endless(_, more), "DESCRIBE") = (&plot, method.as_str()) {
+            return pour(&mut answers, more.as_bytes(), &most_sent).await;
         }
         if let (Plot::Packets(attack), "PLAY") = (&plot, method.as_str()) {
             return flood(&mut answers, *attack, &most_sent).await;
         }
         method.clear();
+    }
+}
+
+async fn pour(gateway: &mut tokio::net::tcp::WriteHalf<'_>, bytes: &[u8], most_sent: &AtomicUsize) {
+    let bytes = bytes.repeat((16 << 10) / bytes.len());
+    let mut sent = 0;
+    while gateway.write_all(&bytes).await.is_ok() {
+        sent += bytes.len();
+        most_sent.fetch_max(sent, Ordering::Relaxed);
+        tokio::task::yield_now().await;
     }
 }
 

@@ -11,8 +11,12 @@ mod hostile;
 mod line;
 mod mime;
 mod relay;
+mod scripted;
+mod tls;
 
 pub use hostile::{Attack, Hostile, Plot};
 pub use line::{MOUNT, Neighbour, Pictures, count, follow, kill_and_return, seen_again};
 pub use mime::{Count, Manner, Mime};
 pub use relay::{Fault, Relay};
+pub use scripted::{Ask, Reply, SDP, Scripted, answer, ok, packet};
+pub use tls::{Front, certificate};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::receiver::{Packet, Receiver};
-use super::reception::{Arrivals, Loss};
+use super::reception::Arrivals;
 use super::rtcp::{self, Reporter, SenderReport};
 use super::transport::Path;
 use super::udp::{Datagram, Ports};
@@ -165,19 +165,6 @@ impl Media {
             }
         }
         None
-    }
-
-    /// Loss of the track that suffers most, over the last ten seconds; none
-    /// before they have passed, and none on TCP, where nothing is lost by the
-    /// way.
-    pub(super) fn loss(&mut self, now: Instant) -> Option<Loss> {
-        let udp = self.tracks.iter_mut().filter(|track| track.ports.is_some());
-        let losses = udp.filter_map(|track| track.receiver.loss(now));
-        losses.max_by(|a, b| {
-            (a.is_sustained(), a.ratio())
-                .partial_cmp(&(b.is_sustained(), b.ratio()))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        })
     }
 
     /// What of a section's packets was not plain, and their jitter.

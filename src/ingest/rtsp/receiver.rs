@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use retina::rtp::PacketHeader;
 
-use super::reception::{Arrivals, Block, Loss, LossWindow, Reception};
+use super::reception::{Arrivals, Block, Reception};
 use super::reorder::Waiting;
 use super::sequence::{Place, Sequence};
 use crate::media::ClockRate;
@@ -89,7 +89,6 @@ pub struct Receiver {
     clock: Option<(u32, i64)>,
     ready: VecDeque<Packet>,
     arrivals: Arrivals,
-    loss: LossWindow,
 }
 
 /// Who sends now.
@@ -110,13 +109,7 @@ struct Source {
 impl Receiver {
     /// For a section of the SDP, whose media comes as `payload_type` with a
     /// clock of `rate`.
-    pub fn new(
-        section: usize,
-        payload_type: u8,
-        rate: ClockRate,
-        carrier: Carrier,
-        now: Instant,
-    ) -> Self {
+    pub fn new(section: usize, payload_type: u8, rate: ClockRate, carrier: Carrier) -> Self {
         Self {
             section,
             payload_type,
@@ -128,7 +121,6 @@ impl Receiver {
             clock: None,
             ready: VecDeque::new(),
             arrivals: Arrivals::default(),
-            loss: LossWindow::new(now),
         }
     }
 
@@ -206,7 +198,7 @@ impl Receiver {
         while source.waiting.is_due(now) {
             let Some(first) = source.waiting.first() else { break };
             source.skip_to(first);
-            source.release(&mut self.ready, &mut self.loss, now);
+            source.release(&mut self.ready);
         }
     }
 
@@ -218,11 +210,6 @@ impl Receiver {
     /// Interarrival jitter (RFC 3550 §A.8) of the source.
     pub fn jitter(&self) -> Duration {
         self.source.as_ref().map_or(Duration::ZERO, |source| source.reception.jitter())
-    }
-
-    /// Loss over the last ten seconds; none before they have passed.
-    pub fn loss(&mut self, now: Instant) -> Option<Loss> {
-        self.loss.loss(now)
     }
 
     /// Packets and bytes that wait for others.
@@ -299,7 +286,7 @@ impl Receiver {
             // What waits will not be joined by what it waits for.
             while let Some(first) = old.waiting.first() {
                 old.skip_to(first);
-                old.release(&mut self.ready, &mut self.loss, now);
+                old.release(&mut self.ready);
             }
             sequence = old.sequence.restarted(number);
             lost = old.lost.saturating_add(1);
@@ -361,8 +348,8 @@ impl Receiver {
             return;
         }
         source.skip_to(number);
-        source.hand_out(packet, &mut self.ready, &mut self.loss, now);
-        source.release(&mut self.ready, &mut self.loss, now);
+        source.hand_out(packet, &mut self.ready);
+        source.release(&mut self.ready);
     }
 
     fn count(&mut self, header: &PacketHeader, now: Instant) {
@@ -381,26 +368,19 @@ impl Source {
     }
 
     /// Hands out those that wait and are next.
-    fn release(&mut self, ready: &mut VecDeque<Packet>, loss: &mut LossWindow, now: Instant) {
+    fn release(&mut self, ready: &mut VecDeque<Packet>) {
         while let Some(packet) = self.waiting.take(self.next) {
-            self.hand_out(packet, ready, loss, now);
+            self.hand_out(packet, ready);
         }
     }
 
-    fn hand_out(
-        &mut self,
-        mut packet: Packet,
-        ready: &mut VecDeque<Packet>,
-        loss: &mut LossWindow,
-        now: Instant,
-    ) {
+    fn hand_out(&mut self, mut packet: Packet, ready: &mut VecDeque<Packet>) {
         self.next += 1;
         // Padding alone, to keep a path open or to probe it.
         if packet.payload.is_empty() {
             return;
         }
         packet.lost_before = std::mem::take(&mut self.lost);
-        loss.packet(packet.lost_before, now);
         ready.push_back(packet);
     }
 }

@@ -27,7 +27,7 @@ impl Bench {
     fn new(carrier: Carrier) -> Self {
         let start = Instant::now();
         let rate = ClockRate::new(1_000).unwrap();
-        Self { start, receiver: Receiver::new(3, 96, rate, carrier, start), out: Vec::new() }
+        Self { start, receiver: Receiver::new(3, 96, rate, carrier), out: Vec::new() }
     }
 
     fn push(&mut self, at: Duration, data: Bytes) {

@@ -1,5 +1,5 @@
 //! How well one source is received: jitter and loss, for the camera (RFC 3550
-//! §6.4.1), for the metrics and for the choice of transport.
+//! §6.4.1) and for the metrics.
 
 use std::time::{Duration, Instant};
 
@@ -122,81 +122,6 @@ impl Reception {
     }
 }
 
-/// Seconds over which loss is judged.
-const WINDOW: usize = 10;
-/// Fewest packets to judge by.
-const ENOUGH: u64 = 200;
-/// One packet in this many lost is too many: video is then rarely whole.
-const TOLERABLE: u64 = 50;
-
-/// Loss over the last ten seconds, whatever the source.
-#[derive(Clone, Debug)]
-pub(super) struct LossWindow {
-    began: Instant,
-    /// Whole seconds since then, as of the newest packet.
-    second: u64,
-    /// Expected and lost packets of each second.
-    seconds: [(u64, u64); WINDOW],
-}
-
-/// Loss of one track over the last ten seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Packets that were sent, by their sequence numbers.
-    pub packets: u64,
-    /// Of these, those that never came, or too late.
-    pub lost: u64,
-    /// Seconds in which any were lost, of ten.
-    pub seconds: u8,
-}
-
-impl Loss {
-    /// Share of packets lost, from 0 to 1.
-    pub fn ratio(self) -> f64 {
-        self.lost as f64 / (self.packets.max(1)) as f64
-    }
-
-    /// Whether more than 2 % are lost, and again and again: one outage of a
-    /// second, after which all is well, is no reason to change anything.
-    pub fn is_sustained(self) -> bool {
-        self.packets >= ENOUGH
-            && self.lost * TOLERABLE > self.packets
-            && usize::from(self.seconds) >= WINDOW / 2
-    }
-}
-
-impl LossWindow {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { began: now, second: 0, seconds: [(0, 0); WINDOW] }
-    }
-
-    /// A packet is handed out, and `lost` before it never will be.
-    pub(super) fn packet(&mut self, lost: u32, now: Instant) {
-        self.advance(now);
-        let (packets, gone) = &mut self.seconds[self.second as usize % WINDOW];
-        *packets += 1 + u64::from(lost);
-        *gone += u64::from(lost);
-    }
-
-    /// None until ten seconds have passed.
-    pub(super) fn loss(&mut self, now: Instant) -> Option<Loss> {
-        self.advance(now);
-        (self.second >= WINDOW as u64).then(|| Loss {
-            packets: self.seconds.iter().map(|(packets, _)| packets).sum(),
-            lost: self.seconds.iter().map(|(_, lost)| lost).sum(),
-            seconds: self.seconds.iter().filter(|(_, lost)| *lost > 0).count() as u8,
-        })
-    }
-
-    fn advance(&mut self, now: Instant) {
-        let second = now.saturating_duration_since(self.began).as_secs();
-        for passed in (self.second + 1..=second).take(WINDOW) {
-            self.seconds[passed as usize % WINDOW] = (0, 0);
-        }
-        self.second = self.second.max(second);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,43 +176,5 @@ mod tests {
         reception.sender_report(0x1122_3344_5566_7788, start);
         let block = reception.block(10, start + SECOND * 3 / 2);
         assert_eq!((block.last_report, block.since_last_report), (0x3344_5566, 98_304));
-    }
-
-    /// `lost` packets in every n-th second, of 100 a second.
-    fn window(lost: u32, every: u32, seconds: u32) -> Option<Loss> {
-        let start = Instant::now();
-        let mut window = LossWindow::new(start);
-        for second in 0..seconds {
-            let lost = if second % every == 0 { lost } else { 0 };
-            let now = start + SECOND * second;
-            window.packet(lost, now);
-            for _ in 1..100 - lost {
-                window.packet(0, now);
-            }
-        }
-        window.loss(start + SECOND * (seconds - 1))
-    }
-
-    #[test]
-    fn loss_is_sustained_above_two_percent_over_ten_seconds() {
-        assert_eq!(window(50, 1, 10), None);
-        assert!(window(3, 1, 11).unwrap().is_sustained());
-        assert!(!window(2, 1, 30).unwrap().is_sustained());
-        // Every other second counts; one bad second does not.
-        assert!(window(6, 2, 30).unwrap().is_sustained());
-        assert!(!window(99, 10, 30).unwrap().is_sustained());
-        let loss = window(3, 1, 300).unwrap();
-        assert_eq!((loss.packets, loss.lost, loss.seconds), (1_000, 30, 10));
-        assert!((loss.ratio() - 0.03).abs() < 1e-9);
-    }
-
-    #[test]
-    fn loss_is_forgotten_after_ten_seconds() {
-        let start = Instant::now();
-        let mut window = LossWindow::new(start);
-        window.packet(100, start);
-        assert_eq!(window.loss(start + SECOND * 9), None);
-        assert_eq!(window.loss(start + SECOND * 10), Some(Loss::default()));
-        assert!(!window.loss(start + SECOND * 1_000_000).unwrap().is_sustained());
     }
 }

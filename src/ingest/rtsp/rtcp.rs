@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn receiver(now: Instant) -> Receiver {
-        let mut receiver = Receiver::new(0, 96, ClockRate::VIDEO, Carrier::Ordered, now);
+        let mut receiver = Receiver::new(0, 96, ClockRate::VIDEO, Carrier::Ordered);
         receiver.push(rtp(7, 1, 90_000), now);
         receiver
     }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn before_the_first_packet_there_is_nothing_to_report() {
         let now = Instant::now();
-        let mut receiver = Receiver::new(0, 96, ClockRate::VIDEO, Carrier::Ordered, now);
+        let mut receiver = Receiver::new(0, 96, ClockRate::VIDEO, Carrier::Ordered);
         let mut reporter = Reporter::new(now);
         assert_eq!(reporter.report(&mut receiver, now + 10 * SECOND), None);
         assert!(reporter.due() > now + 10 * SECOND);

@@ -9,8 +9,10 @@ fn description(sdp: &str) -> Description {
     Description::parse(sdp.as_bytes(), &base).unwrap()
 }
 
-/// Kind, payload type, encoding, clock, channels of each section.
-fn told(sdp: &str) -> Vec<(Option<MediaKind>, u8, String, u32, Option<u16>)> {
+/// Kind, payload type, encoding, clock, channels.
+type Told<Name> = (Option<MediaKind>, u8, Name, u32, Option<u16>);
+
+fn told(sdp: &str) -> Vec<Told<String>> {
     let told = |s: Section| (s.kind, s.payload_type, s.encoding, s.clock_rate, s.channels);
     parse(sdp).into_iter().map(told).collect()
 }
@@ -21,7 +23,7 @@ const AUDIO: Option<MediaKind> = Some(MediaKind::Audio);
 #[test]
 fn cameras_are_understood_whatever_they_write() {
     #[rustfmt::skip]
-    let table: &[(&str, &str, &[(Option<MediaKind>, u8, &str, u32, Option<u16>)])] = &[
+    let table: &[(&str, &str, &[Told<&str>])] = &[
         ("Reolink", "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\n",
             &[(VIDEO, 96, "h264", 90_000, None), (AUDIO, 97, "mpeg4-generic", 16_000, None)]),
         ("Foscam leaves out rtpmap", "m=audio 0 RTP/AVP 0\n", &[(AUDIO, 0, "pcmu", 8_000, Some(1))]),
