@@ -4,101 +4,18 @@
 mod hls_support;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
+use hls_support::gateway::{FIRST, Gateway, later, seven_seconds};
 use hls_support::{Audio, Clip, Spec, WALL_MS, draft, run};
 use m3u8_rs::{MediaPlaylist, Playlist};
-use porthole::auth::Access;
-use porthole::bus::{
-    BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream, StreamsCollector,
-};
-use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes};
+use porthole::bus::SourceState;
 use porthole::fault::Code;
-use porthole::http::SessionMetrics;
 use porthole::media::{
-    Avc, ClockRate, Codec, Draft, FrameKind, Jpeg, PixelSize, Track, TrackId, Tracks,
+    ClockRate, Codec, Draft, FrameKind, Jpeg, PixelSize, Track, TrackId, Tracks,
 };
-use reqwest::{Client, Response, StatusCode};
-
-/// A gateway with one stream, `yard`.
-struct Gateway {
-    base: String,
-    http: Client,
-    stream: Arc<Stream>,
-    publisher: Option<Publisher>,
-    hls: Arc<Hls>,
-    metrics: prometheus::Registry,
-}
-
-impl Gateway {
-    async fn start() -> Self {
-        let status = SourceStatus::new(SourceState::Live, SystemTime::now(), "rtsp://camera/");
-        let (stream, publisher) = Stream::new(
-            "yard".parse().unwrap(),
-            Limits::default(),
-            status,
-            BusMetrics::unregistered(),
-        );
-        let registry = Arc::new(Registry::new());
-        registry.insert(Arc::clone(&stream));
-        let metrics = prometheus::Registry::new();
-        let hls = Hls::new(Config::default(), Metrics::register(&metrics).unwrap());
-        hls.attach(&stream);
-        let streams = StreamsCollector::new(Arc::clone(&registry)).unwrap();
-        metrics.register(Box::new(streams)).unwrap();
-        metrics.register(Box::new(hls.collector().unwrap())).unwrap();
-        let deps = Deps {
-            registry,
-            access: Arc::new(Access::Open),
-            hls: Arc::clone(&hls),
-            sessions: SessionMetrics::register(&metrics).unwrap(),
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes(deps)).await });
-        Self { base, http: Client::new(), stream, publisher: Some(publisher), hls, metrics }
-    }
-
-    async fn publish_all(&mut self, frames: &[Draft]) {
-        for frame in frames {
-            self.publisher.as_mut().unwrap().publish(frame.clone());
-            // One thread: the reader runs before the next frame.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn end(&mut self) {
-        self.publisher = None;
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        self.http.get(self.url(path)).send().await.unwrap()
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}/yard/{path}", self.base)
-    }
-
-    fn metrics_text(&self) -> String {
-        prometheus::TextEncoder::new().encode_to_string(&self.metrics.gather()).unwrap()
-    }
-
-    async fn bytes(&self, name: &str) -> Bytes {
-        let response = self.get(&format!("hls/{name}")).await;
-        assert_eq!(response.status(), StatusCode::OK, "{name}");
-        response.bytes().await.unwrap()
-    }
-
-    async fn text(&self, query: &str) -> String {
-        let response = self.get(&format!("hls/media.m3u8{query}")).await;
-        assert_eq!(response.status(), StatusCode::OK, "{query}");
-        response.text().await.unwrap()
-    }
-}
+use reqwest::StatusCode;
 
 fn media(text: &str) -> MediaPlaylist {
     m3u8_rs::parse_media_playlist_res(text.as_bytes()).unwrap()
@@ -116,28 +33,6 @@ fn attributes<'t>(text: &'t str, tag: &str, attribute: &str) -> Vec<&'t str> {
 }
 
 const MILLIS: fn(u64) -> Duration = Duration::from_millis;
-
-/// Seven seconds of a camera with a key frame every two, without ffmpeg:
-/// nobody decodes it.
-fn seven_seconds() -> Vec<Draft> {
-    let tracks = Arc::new(Tracks::new(vec![Track {
-        id: TrackId(0),
-        rate: ClockRate::VIDEO,
-        codec: Codec::H264(Avc {
-            sps: Bytes::from_static(&[0x67, 0x42, 0xc0, 0x0c, 0x8c]),
-            pps: vec![Bytes::from_static(&[0x68, 1])],
-            size: PixelSize { width: 640, height: 360 },
-            max_num_reorder_frames: Some(0),
-        }),
-    }]));
-    let kind = |n: i64| if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
-    let at = |n: i64| n * 3_600;
-    let data = Bytes::from_static(&[0; 64]);
-    (0..175).map(|n| draft(&tracks, 0, at(n), at(n), kind(n), data.clone())).collect()
-}
-
-/// First number of the stream, from the wall time of its first frame.
-const FIRST: u64 = WALL_MS as u64 / 100;
 
 /// A gateway that has published `frames` of [`seven_seconds`], and the rest.
 async fn gateway_after(frames: usize) -> (Gateway, Vec<Draft>) {
@@ -307,12 +202,6 @@ async fn a_known_failure_is_told_at_once() {
     assert!(response.text().await.unwrap().contains("source.auth"));
 }
 
-impl Gateway {
-    fn set_state(&self, state: SourceState) {
-        self.publisher.as_ref().unwrap().set_status(|status| status.state = state);
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_window_from_before_the_camera_went_idle_is_dropped() {
     let (mut gateway, _) = gateway_after(161).await;
@@ -330,11 +219,7 @@ async fn a_window_from_before_the_camera_went_idle_is_dropped() {
 
     // An hour later the camera is wanted again.
     gateway.set_state(SourceState::Live);
-    let mut later = seven_seconds();
-    for frame in &mut later {
-        let at = frame.pts.ticks() + 3_600 * 90_000;
-        *frame = draft(&frame.tracks, 0, at, at, frame.kind, frame.data.clone());
-    }
+    let mut later = later(seven_seconds(), 3_600);
     later[0].discontinuity = true;
     gateway.publish_all(&later).await;
     assert_eq!(gateway.get("index.m3u8").await.status(), StatusCode::OK);

@@ -91,6 +91,16 @@ impl Ring {
         matches!(self.get(sequence), Slot::Frame(_)).then_some(sequence)
     }
 
+    /// The oldest frame a reader can start at and read on to live.
+    pub(super) fn oldest_entry(&self) -> Option<u64> {
+        let newest = self.newest_entry()?;
+        let held = (1..=newest).rev().map_while(|sequence| match self.get(sequence) {
+            Slot::Frame(frame) => Some(frame),
+            Slot::Future | Slot::Gone => None,
+        });
+        held.filter(|frame| frame.is_entry_point()).last().map(|frame| frame.sequence)
+    }
+
     /// Payload bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

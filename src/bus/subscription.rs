@@ -13,6 +13,9 @@ use crate::media::Frame;
 pub enum Join {
     /// At the newest key frame held; else at the next one.
     NewestKey,
+    /// At the oldest key frame held, so with all that can still be decoded;
+    /// else at the next one.
+    OldestKey,
     /// At the next key frame to come.
     NextKey,
     /// At the next frame, whatever it is.
@@ -65,10 +68,14 @@ impl Subscription {
         meters: Meters,
     ) -> Self {
         meters.readers.inc();
-        let newest = ring.newest_entry().filter(|_| join == Join::NewestKey);
+        let entry = match join {
+            Join::NewestKey => ring.newest_entry(),
+            Join::OldestKey => ring.oldest_entry(),
+            Join::NextKey | Join::Live => None,
+        };
         Self {
-            cursor: newest.unwrap_or_else(|| ring.head()),
-            seeking: newest.is_none() && join != Join::Live,
+            cursor: entry.unwrap_or_else(|| ring.head()),
+            seeking: entry.is_none() && join != Join::Live,
             ring,
             published,
             lost_from: None,

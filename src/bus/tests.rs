@@ -107,6 +107,20 @@ fn a_late_reader_starts_at_the_newest_key_frame() {
 }
 
 #[test]
+fn a_reader_of_all_there_is_starts_at_the_oldest_key_frame_held() {
+    let mut camera = Camera::new(Limits { bytes: 10, slack_nanos: i64::MAX });
+    let mut empty = camera.stream.subscribe("test", Join::OldestKey);
+    for frames in [5, 4, 3] {
+        camera.publish_gop_of(frames);
+    }
+    // Of the first group two frames are left, without their key frame.
+    let mut reader = camera.stream.subscribe("test", Join::OldestKey);
+    assert_eq!(drain(&mut reader)[..2], [Key(6), Delta(7)]);
+    // Overrun, and back at the newest one, as any reader.
+    assert_eq!(drain(&mut empty), [Skipped(9), Key(10), Delta(11), Delta(12)]);
+}
+
+#[test]
 fn a_reader_of_a_group_too_large_to_hold_waits_for_the_next_key_frame() {
     let mut camera = Camera::holding(4);
     camera.publish_gop_of(9);

@@ -265,6 +265,9 @@ fn hls(mut section: Section<'_>, config: &mut Config) {
     read("part", MILLISECOND * 100, SECOND * 5, &mut config.hls.part);
     read("segment", SECOND, SECOND * 30, &mut config.hls.segment);
     read("window", SECOND * 10, hour, &mut config.hls.window);
+    if let Some(always) = section.take("always").and_then(|item| item.parsed("true or false")) {
+        config.hls.always = always;
+    }
     section.finish();
 }
 

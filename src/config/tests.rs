@@ -169,7 +169,7 @@ fn broken_yaml_and_doubled_keys_name_their_place() {
 
 #[test]
 fn variables_override_the_file_and_name_themselves_in_faults() {
-    let file = written("listen: 127.0.0.1:1\nhls: { part: 1s }\n");
+    let file = written("listen: 127.0.0.1:1\nhls: { part: 1s, always: true }\n");
     let config = file
         .with(&[
             ("PORTHOLE__LISTEN", "127.0.0.1:2"),
@@ -180,6 +180,7 @@ fn variables_override_the_file_and_name_themselves_in_faults() {
         .loaded();
     assert_eq!(config.listen.port(), 2);
     assert_eq!(config.streams[0].name.as_str(), "front-door");
+    assert!(config.hls.always && !Config::default().hls.always);
     assert_eq!(config.hls.part, Duration::from_secs(1));
     assert_eq!(config.hls.segment, Duration::from_secs(4));
     assert_eq!(config.webrtc.advertise, ["192.0.2.1", "192.0.2.2"]);

@@ -1,6 +1,8 @@
 //! Clips that ffmpeg makes at test time, as frames of a camera.
 #![allow(dead_code, reason = "every test takes what it needs")]
 
+pub(crate) mod gateway;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -1,17 +1,18 @@
-//! One stream's reader, and what its players wait on.
+//! One stream as its players meet it: what they wait on, and that they are
+//! there.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Config;
-use super::segmenter::Segmenter;
-use super::store::{Snapshot, State, Store};
-use crate::bus::{Join, Seen, SourceState, SourceStatus, Stream, Subscription};
+use super::reader::Reader;
+use super::store::{Snapshot, State};
+use crate::bus::Stream;
 
 /// A player asks at least once in a part or a segment; one that did not for
 /// this long has left.
@@ -23,6 +24,8 @@ pub(super) struct Channel {
     state: watch::Receiver<State>,
     bytes: Arc<AtomicUsize>,
     reader: AbortHandle,
+    /// When a player asked last.
+    asked: watch::Sender<Option<Instant>>,
     /// Until when players count as watching, while they do.
     watched_until: Arc<Mutex<Option<Instant>>>,
 }
@@ -31,14 +34,14 @@ impl Channel {
     pub(super) fn spawn(stream: &Arc<Stream>, config: Config) -> Arc<Self> {
         let (sender, state) = watch::channel(State::Starting);
         let bytes = Arc::new(AtomicUsize::new(0));
-        let subscription = stream.subscribe("hls", Join::NewestKey);
-        let status = stream.watch_status();
-        let reader = tokio::spawn(read(subscription, status, config, sender, Arc::clone(&bytes)));
+        let (asked, asks) = watch::channel(None);
+        let reader = Reader::new(stream, config, asks, sender, Arc::clone(&bytes));
         Arc::new(Self {
             stream: Arc::clone(stream),
             state,
             bytes,
-            reader: reader.abort_handle(),
+            reader: tokio::spawn(reader.run()).abort_handle(),
+            asked,
             watched_until: Arc::default(),
         })
     }
@@ -56,9 +59,12 @@ impl Channel {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes a player's request: the stream counts as watched for a while.
+    /// Notes a player's request: the stream is cut, and counts as watched, for
+    /// a while.
     pub(super) fn touch(&self) {
-        let later = Instant::now() + LINGER;
+        let now = Instant::now();
+        self.asked.send_replace(Some(now));
+        let later = now + LINGER;
         let mut until = lock(&self.watched_until);
         if until.replace(later).is_none() {
             let interest = self.stream.watch();
@@ -95,71 +101,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Cuts the stream until it ends.
-async fn read(
-    mut frames: Subscription,
-    mut status: watch::Receiver<SourceStatus>,
-    config: Config,
-    state: watch::Sender<State>,
-    bytes: Arc<AtomicUsize>,
-) {
-    let mut segmenter = Segmenter::new(config);
-    let mut store = Store::new(&config);
-    let mut steps = Vec::new();
-    let publish = |store: &mut Store, steps: &mut Vec<_>| {
-        for step in steps.drain(..) {
-            store.apply(step);
-        }
-        bytes.store(store.bytes(), Ordering::Relaxed);
-        state.send_replace(store.state());
-    };
-    loop {
-        tokio::select! {
-            // What came before the source went idle goes with the rest.
-            biased;
-            seen = frames.next() => {
-                match seen {
-                    Some(Seen::Frame(frame)) => segmenter.push(&frame, &mut steps),
-                    Some(Seen::Skipped(_)) => segmenter.interrupt(&mut steps),
-                    None => break,
-                }
-                if !steps.is_empty() {
-                    publish(&mut store, &mut steps);
-                }
-            }
-            // Nobody watches, and who comes in an hour must not be shown
-            // this hour's pictures as live.
-            () = goes_idle(&mut status) => {
-                segmenter.forget();
-                store.forget();
-                publish(&mut store, &mut steps);
-            }
-        }
-    }
-    segmenter.interrupt(&mut steps);
-    store.end();
-    publish(&mut store, &mut steps);
-    // Stays until the channel goes: what was listed can still be fetched.
-    state.closed().await;
-}
-
-/// Waits until the source has gone idle. Cancel safe.
-async fn goes_idle(status: &mut watch::Receiver<SourceStatus>) {
-    while status.changed().await.is_ok() {
-        if status.borrow_and_update().state == SourceState::Idle {
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-/// Waits until there is a playlist that any player accepts, or never will be.
-pub(super) async fn ready(state: &mut watch::Receiver<State>) -> Option<State> {
+/// Waits until there is a playlist with so many segments, or never will be.
+pub(super) async fn ready(state: &mut watch::Receiver<State>, segments: usize) -> Option<State> {
     let ready = |state: &State| match state {
         State::Starting => false,
         State::Unplayable(_) => true,
-        // A player that knows no parts wants a segment.
-        State::Live(snapshot) => !snapshot.segments.is_empty() || snapshot.ended,
+        State::Live(snapshot) => snapshot.segments.len() >= segments || snapshot.ended,
     };
     state.wait_for(ready).await.ok().map(|state| state.clone())
 }

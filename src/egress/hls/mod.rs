@@ -1,8 +1,8 @@
 //! Low-latency HLS: one muxed rendition per stream, cut once, fetched by all.
 //!
 //! Here: where to cut (`segmenter`, `lane`, `targets`), what can be fetched
-//! (`store`), playlists (`playlist`), one reader per stream (`channel`), URLs
-//! (`routes`).
+//! (`store`), playlists (`playlist`), one reader per stream (`reader`) and what
+//! its players wait on (`channel`), URLs (`routes`).
 //! Not here: boxes (`cmaf`), HTTP listeners, TLS and compression (`http`).
 //!
 //! Promise: whatever a player can fetch is a pure function of the stamped
@@ -16,6 +16,7 @@ mod channel;
 mod lane;
 mod metrics;
 mod playlist;
+mod reader;
 mod routes;
 mod segmenter;
 mod store;
@@ -39,6 +40,11 @@ use crate::media::StreamName;
 /// What an operator may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Cut every stream all the time. Then a player finds the whole window
+    /// behind it and never waits for a segment, and gateways that start
+    /// together cut alike; each camera costs the window's memory, watched or
+    /// not. Without it a stream is cut from its first player on.
+    pub always: bool,
     /// How long a part should be; whole frames come nearest to it.
     pub part: Duration,
     /// How long a segment should be at the least; it ends at a key frame.
@@ -50,6 +56,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            always: false,
             part: Duration::from_millis(500),
             segment: Duration::from_secs(2),
             window: Duration::from_secs(60),
@@ -80,7 +87,7 @@ impl Hls {
         })
     }
 
-    /// Cuts `stream` from now on, in a task that ends with the stream or when
+    /// Offers `stream` from now on, by a task that ends with the stream or when
     /// it is detached. A stream of the same name gives way. A substream is a
     /// stream of its own here.
     ///

@@ -36,8 +36,18 @@ pub struct Deps {
     pub sessions: SessionMetrics,
 }
 
-/// Longest wait for a stream's first segment.
+/// Longest wait for a stream's first segment while the camera sends nothing
+/// yet: it may never.
 const FIRST_SEGMENT: Duration = Duration::from_secs(3);
+/// The same while it sends. A stream that is cut from now on has a segment
+/// with its next key frame, or after [`targets`]' longest lesson of 6 s.
+///
+/// [`targets`]: super::targets
+const FIRST_SEGMENT_LIVE: Duration = Duration::from_secs(8);
+/// How long a beginner is held for a second segment: GStreamer 1.22 loses its
+/// place for good in a playlist that began with one. Longer than a group of
+/// pictures of most cameras.
+const SECOND_SEGMENT: Duration = Duration::from_secs(3);
 /// A held request gives up after this many target durations (§6.2.5.2).
 const HOLD: u32 = 3;
 
@@ -73,14 +83,27 @@ async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
         // Nobody waits for a failure that is known.
         return Err(Problem::not_ready(channel.stream()));
     }
-    let ready = tokio::time::timeout(FIRST_SEGMENT, ready(&mut state)).await;
-    match ready.ok().flatten() {
+    let patience = if is_live(channel) { FIRST_SEGMENT_LIVE } else { FIRST_SEGMENT };
+    // A player that knows no parts wants a segment.
+    let first = tokio::time::timeout(patience, ready(&mut state, 1)).await;
+    match first.ok().flatten() {
         Some(State::Live(snapshot)) => Ok(snapshot),
         Some(State::Unplayable(codec)) => {
             let detail = format!("HLS cannot carry {codec}");
             Err(Fault::new(Code::VideoUnplayable, detail).into())
         }
         Some(State::Starting) | None => Err(Problem::not_ready(channel.stream())),
+    }
+}
+
+/// The same for a player that begins: with a second segment, if one comes
+/// soon.
+async fn second_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    let first = first_snapshot(channel).await?;
+    let mut state = channel.watch();
+    match tokio::time::timeout(SECOND_SEGMENT, ready(&mut state, 2)).await {
+        Ok(Some(State::Live(snapshot))) => Ok(snapshot),
+        _ => Ok(first),
     }
 }
 
@@ -94,7 +117,7 @@ async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
         State::Live(snapshot) if !snapshot.ended && !is_live(channel) => Some(Arc::clone(snapshot)),
         _ => None,
     };
-    let Some(old) = old else { return first_snapshot(channel).await };
+    let Some(old) = old else { return second_snapshot(channel).await };
     if is_down(channel) {
         return Err(Problem::not_ready(channel.stream()));
     }
@@ -103,7 +126,7 @@ async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
     match tokio::time::timeout(FIRST_SEGMENT, wait_for(&mut state, fresh)).await {
         Ok(Some(snapshot)) => Ok(snapshot),
         // The old window was dropped meanwhile.
-        Ok(None) => first_snapshot(channel).await,
+        Ok(None) => second_snapshot(channel).await,
         Err(_) => Err(Problem::not_ready(channel.stream())),
     }
 }
@@ -224,10 +247,13 @@ async fn object(
 
 /// The media playlist, waited for as the query asks.
 async fn media(deps: &Deps, channel: &Channel, query: &str) -> Result<Response, Problem> {
-    let snapshot = first_snapshot(channel).await?;
+    let directives = Directives::parse(query);
+    let begins = directives.is_ok_and(|asked| asked.segment.is_none());
+    let snapshot =
+        if begins { second_snapshot(channel).await? } else { first_snapshot(channel).await? };
     let target = snapshot.targets.segment;
     let bad = |why| Ok(plain(StatusCode::BAD_REQUEST, why, Some(target * 4)));
-    let asked = match Directives::parse(query) {
+    let asked = match directives {
         // A playlist that has ended is what it is (§6.2.5.2).
         _ if snapshot.ended => Directives::default(),
         Ok(asked) => asked,

@@ -1,0 +1,166 @@
+//! The reader of one stream's frames: cuts all the time, or from a player's
+//! first request until some time after the last one.
+//!
+//! It starts with all that the ring holds, so the first player of a camera
+//! with key frames every two seconds finds a segment at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::Config;
+use super::segmenter::{Segmenter, Step};
+use super::store::{State, Store};
+use crate::bus::{Join, Seen, SourceState, SourceStatus, Stream, Subscription};
+
+/// A playlist goes on for this long after the last request, so that a phone
+/// out of the pocket finds its place again. Longer than any request is held:
+/// three target durations of 12 s at the most.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// Cuts one stream into what its players can fetch.
+pub(super) struct Reader {
+    always: bool,
+    stream: Arc<Stream>,
+    /// When a player asked last; changes with each request.
+    asked: watch::Receiver<Option<Instant>>,
+    segmenter: Segmenter,
+    store: Store,
+    steps: Vec<Step>,
+    state: watch::Sender<State>,
+    /// Bytes held, for the metric.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// Why a reader stopped cutting.
+enum Stop {
+    /// The stream has ended.
+    Ended,
+    /// Nobody asks any more.
+    Unasked,
+}
+
+impl Reader {
+    pub(super) fn new(
+        stream: &Arc<Stream>,
+        config: Config,
+        asked: watch::Receiver<Option<Instant>>,
+        state: watch::Sender<State>,
+        bytes: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            always: config.always,
+            stream: Arc::clone(stream),
+            asked,
+            segmenter: Segmenter::new(config),
+            store: Store::new(&config),
+            steps: Vec::new(),
+            state,
+            bytes,
+        }
+    }
+
+    /// Works until the stream ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            if !self.always && self.asked.wait_for(is_recent).await.is_err() {
+                return;
+            }
+            // What a camera that is away has left behind is not live.
+            let is_live = self.stream.status().state == SourceState::Live;
+            let join = if is_live { Join::OldestKey } else { Join::NextKey };
+            let frames = self.stream.subscribe("hls", join);
+            match self.cut(frames).await {
+                Stop::Ended => break,
+                Stop::Unasked => self.forget(),
+            }
+        }
+        self.segmenter.interrupt(&mut self.steps);
+        self.store.end();
+        self.publish();
+        // Stays until the channel goes: what was listed can still be fetched.
+        self.state.closed().await;
+    }
+
+    async fn cut(&mut self, mut frames: Subscription) -> Stop {
+        let mut status = self.stream.watch_status();
+        let unasked = unasked(self.asked.clone(), self.always);
+        tokio::pin!(unasked);
+        loop {
+            tokio::select! {
+                // What came before the source went idle goes with the rest.
+                biased;
+                seen = frames.next() => {
+                    let Some(seen) = seen else { return Stop::Ended };
+                    self.take(seen);
+                    // All there is at once: a player that comes now must not
+                    // be shown the ring's oldest pictures as the newest.
+                    while let Some(seen) = frames.try_next() {
+                        self.take(seen);
+                    }
+                    if !self.steps.is_empty() {
+                        self.publish();
+                    }
+                }
+                // Nobody watches, and who comes in an hour must not be shown
+                // this hour's pictures as live.
+                () = goes_idle(&mut status) => self.forget(),
+                () = &mut unasked => return Stop::Unasked,
+            }
+        }
+    }
+
+    fn take(&mut self, seen: Seen) {
+        match seen {
+            Seen::Frame(frame) => self.segmenter.push(&frame, &mut self.steps),
+            Seen::Skipped(_) => self.segmenter.interrupt(&mut self.steps),
+        }
+    }
+
+    /// Drops all there is; numbers are not used again.
+    fn forget(&mut self) {
+        self.segmenter.forget();
+        self.store.forget();
+        self.steps.clear();
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        for step in self.steps.drain(..) {
+            self.store.apply(step);
+        }
+        self.bytes.store(self.store.bytes(), Ordering::Relaxed);
+        self.state.send_replace(self.store.state());
+    }
+}
+
+/// Whether players still count on what is cut.
+fn is_recent(asked: &Option<Instant>) -> bool {
+    asked.is_some_and(|asked| asked.elapsed() < KEPT)
+}
+
+/// Waits until no player has asked for [`KEPT`]; for ever where that does not
+/// matter.
+async fn unasked(asked: watch::Receiver<Option<Instant>>, always: bool) {
+    if always {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        let last = *asked.borrow();
+        let Some(last) = last.filter(|_| is_recent(&last)) else { return };
+        sleep_until(last + KEPT).await;
+    }
+}
+
+/// Waits until the source has gone idle. Cancel safe.
+async fn goes_idle(status: &mut watch::Receiver<SourceStatus>) {
+    while status.changed().await.is_ok() {
+        if status.borrow_and_update().state == SourceState::Idle {
+            return;
+        }
+    }
+    std::future::pending().await
+}
