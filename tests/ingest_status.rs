@@ -59,12 +59,14 @@ async fn a_flapping_camera_never_sees_more_than_two_of_us() {
         two_at_most(manner, Duration::from_secs(12), 5)
     };
     // The gateway gives up on these, and is not heard when it says so.
+    let broken = Manner { fails_at_sound: true, answers_teardown: false, ..Manner::default() };
     let deaf = Manner { picture: false, answers_teardown: false, ..Manner::default() };
     let locked = Manner { login: Some("eDp5"), answers_teardown: false, ..Manner::default() };
     tokio::join!(
         flaps(Some(0), true),
         flaps(Some(5), true),
         flaps(Some(5), false),
+        two_at_most(broken, Duration::from_secs(12), 4),
         two_at_most(deaf, Duration::from_secs(26), 2),
         two_at_most(locked, Duration::from_secs(5), 1),
     );
@@ -171,4 +173,16 @@ async fn a_firewall_that_drops_udp_is_named_and_tcp_tried() {
         ends(&camera, pulled).await;
     };
     tokio::join!(fixed, auto);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transport_that_was_chosen_and_is_refused_names_the_way_out() {
+    for (chosen, insists_on) in [(Transport::Tcp, "UDP"), (Transport::Udp, "TCP")] {
+        let manner = Manner { insists_on: Some(insists_on), ..Manner::default() };
+        let (camera, pulled) = mime(manner, chosen).await;
+        let fault = pulled.status(|status| status.fault.is_some()).await.fault.unwrap();
+        assert_eq!(fault.code, Code::SourceProtocol, "{fault}");
+        assert!(fault.detail.contains("transport: auto"), "{fault}");
+        ends(&camera, pulled).await;
+    }
 }

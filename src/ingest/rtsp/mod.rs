@@ -83,6 +83,9 @@ const OPTIONS_LIMIT: Duration = Duration::from_secs(1);
 /// Longest time for SETUP and PLAY; slow NVRs take a second or two.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
+/// The way out where the transport was chosen and the camera has another one.
+const TO_AUTO: &str = "set `transport: auto`";
+
 /// What a camera says about itself before it says anything else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Greeting {
@@ -153,17 +156,24 @@ impl Camera {
 
     /// Asks for one section.
     pub(super) async fn setup(&mut self, section: usize) -> Result<(), Fault> {
-        let insists = Fault::new(Code::SourceProtocol, Unusable::InsistsOnUdp.to_string());
         let udp = self.transport == Transport::Udp;
         if self.try_setup(section, udp).await? {
             return Ok(());
         }
-        // What was asked for in TLS does not travel in the clear instead.
-        if self.transport != Transport::Auto || self.encrypted {
-            return Err(insists);
+        let refused = |detail| Err(Fault::new(Code::SourceProtocol, detail));
+        match self.transport {
+            Transport::Tcp => return refused(format!("{}; {TO_AUTO}", Unusable::InsistsOnUdp)),
+            Transport::Udp => return refused(format!("{}; {TO_AUTO}", Unusable::InsistsOnTcp)),
+            // What was asked for in TLS does not travel in the clear instead.
+            Transport::Auto if self.encrypted => {
+                return refused(format!("{}, which is not encrypted", Unusable::InsistsOnUdp));
+            }
+            Transport::Auto => self.transport = Transport::Udp,
         }
-        self.transport = Transport::Udp;
-        if self.try_setup(section, true).await? { Ok(()) } else { Err(insists) }
+        match self.try_setup(section, true).await? {
+            true => Ok(()),
+            false => refused("the camera refuses both TCP and UDP".to_owned()),
+        }
     }
 
     /// False: the camera refuses this way of travel (461, or an answer that
