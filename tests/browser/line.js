@@ -25,7 +25,7 @@ export async function startLine(seed = 1) {
   // A test that failed is not kept from ending.
   [near, far].forEach((socket) => socket.unref());
   const chance = random(seed);
-  const line = { loss: 0, rate: 0, dead: false, passed: 0, lost: 0, gateway: 0 };
+  const line = { loss: 0, rate: 0, dead: false, passed: 0, lost: 0, gateway: 0, stopped: false };
   let viewer;
   let free = 0;
   near.on("message", (datagram, from) => {
@@ -41,7 +41,7 @@ export async function startLine(seed = 1) {
     }
     line.passed += 1;
     if (line.rate) free += (datagram.length * 8000) / line.rate;
-    const send = () => viewer && near.send(datagram, viewer.port, viewer.address);
+    const send = () => viewer && !line.stopped && near.send(datagram, viewer.port, viewer.address);
     if (free > now) setTimeout(send, free - now);
     else send();
   });
@@ -57,7 +57,10 @@ export async function startLine(seed = 1) {
     const candidate = `a=candidate:1 1 udp 2130706431 127.0.0.1 ${near.address().port} typ host`;
     return kept.flatMap((text) => (text.startsWith("m=") ? [text, candidate] : [text])).join("\r\n");
   };
-  line.stop = () => [near, far].forEach((socket) => socket.close());
+  line.stop = () => {
+    line.stopped = true;
+    [near, far].forEach((socket) => socket.close());
+  };
   return line;
 }
 

@@ -4,7 +4,9 @@
 //   node loss.js [--seconds 20] [--loss 0,1,5,10] [--seed 1]
 //
 // `frozen` is a share of the time, by WebRTC's own count of freezes: a step of
-// more than 150 ms, or three times the usual, beyond the usual one.
+// more than 150 ms, or three times the usual, beyond the usual one. `beside` is the
+// viewer on a good line; compare it with the one at 0 %, since a second page
+// that plays makes this machine slower, and Chromium's jitter buffer longer.
 
 import { parseArgs } from "node:util";
 import { latency, watch } from "./counter.js";
@@ -53,7 +55,7 @@ async function viewer(seed, weather) {
 }
 
 const report = { seconds, seed: Number(values.seed), loss: {}, alone: await beside() };
-for (const percent of values.loss.split(",")) {
+for (const percent of values.loss.split(",").filter(Boolean)) {
   const one = await viewer(Number(values.seed), { loss: Number(percent) / 100 });
   report.loss[`${percent}%`] = await one.seen();
   await one.stop();
