@@ -5,8 +5,9 @@
 //! what payloads hold (`depacketize`), what time they are shown (`timeline`).
 //!
 //! Promise: packets come out in order and once, whatever comes in; a packet in
-//! order is handed out at once and not copied; at most 512 packets and 1 MiB
-//! wait for others, for 80 ms at most (`reorder`).
+//! order is handed out at once and not copied, but on UDP for those of a
+//! source's first 80 ms; at most 512 packets and 1 MiB wait for others, for
+//! 80 ms at most (`reorder`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -98,8 +99,11 @@ struct Source {
     /// It said BYE.
     gone: bool,
     sequence: Sequence,
-    /// The number that is handed out next.
-    next: u64,
+    /// The number that is handed out next. None while those of a source that
+    /// has just begun are waited for: on UDP the first to come may have
+    /// overtaken the first that was sent, and the key frame is damaged that a
+    /// session begins with.
+    next: Option<u64>,
     /// Lost before that one.
     lost: u32,
     waiting: Waiting,
@@ -274,7 +278,7 @@ impl Receiver {
             self.start(&header, payload, now);
         }
         if let Some(source) = &self.source {
-            self.accept(source.next, header, payload, now);
+            self.accept(source.sequence.newest() + 1, header, payload, now);
         }
     }
 
@@ -300,12 +304,13 @@ impl Receiver {
             }
         }
         let first = sequence.newest();
+        let ordered = self.carrier == Carrier::Ordered;
         self.source = Some(Source {
             ssrc: header.ssrc(),
             gone: false,
             reception: Reception::new(self.rate, first, header.timestamp(), now),
             sequence,
-            next: first,
+            next: ordered.then_some(first),
             lost,
             waiting: Waiting::default(),
         });
@@ -330,7 +335,8 @@ impl Receiver {
         source.gone = false;
         self.arrivals.reordered += u64::from(number < source.sequence.newest());
         source.sequence.take(number);
-        if number < source.next {
+        source.reception.began(number);
+        if source.next.is_some_and(|next| number < next) {
             self.arrivals.late += 1;
             return;
         }
@@ -341,7 +347,7 @@ impl Receiver {
             lost_before: 0,
             payload,
         };
-        if number > source.next && self.carrier == Carrier::Unordered {
+        if source.next != Some(number) && self.carrier == Carrier::Unordered {
             // Its own allocation: the datagram's buffer is larger than it.
             packet.payload = Bytes::copy_from_slice(&packet.payload);
             source.waiting.insert(number, packet, now);
@@ -362,20 +368,21 @@ impl Receiver {
 impl Source {
     /// What lies before `number` is lost.
     fn skip_to(&mut self, number: u64) {
-        let lost = u32::try_from(number - self.next).unwrap_or(u32::MAX);
-        self.lost = self.lost.saturating_add(lost);
-        self.next = number;
+        let gap = self.next.map_or(0, |next| number - next);
+        self.lost = self.lost.saturating_add(u32::try_from(gap).unwrap_or(u32::MAX));
+        self.next = Some(number);
     }
 
     /// Hands out those that wait and are next.
     fn release(&mut self, ready: &mut VecDeque<Packet>) {
-        while let Some(packet) = self.waiting.take(self.next) {
+        while let Some(packet) = self.next.and_then(|next| self.waiting.take(next)) {
             self.hand_out(packet, ready);
         }
     }
 
+    /// Hands out the one that is next.
     fn hand_out(&mut self, mut packet: Packet, ready: &mut VecDeque<Packet>) {
-        self.next += 1;
+        self.next = self.next.map(|next| next + 1);
         // Padding alone, to keep a path open or to probe it.
         if packet.payload.is_empty() {
             return;

@@ -51,10 +51,14 @@ impl Bench {
     }
 }
 
-/// What comes out where these numbers of one source come in, 1 ms apart.
+/// What comes out where these numbers of one source come in, 1 ms apart. The
+/// first comes so early that it need not wait for others.
 fn received(carrier: Carrier, numbers: &[u16]) -> Bench {
     let mut bench = Bench::new(carrier);
-    for (ms, number) in (0..).zip(numbers) {
+    bench.push(Duration::ZERO, rtp(SSRC, numbers[0], 0));
+    bench.expire(WAIT);
+    bench.start += WAIT;
+    for (ms, number) in (0..).zip(numbers).skip(1) {
         bench.push(MS * ms, rtp(SSRC, *number, 0));
     }
     bench
@@ -63,14 +67,14 @@ fn received(carrier: Carrier, numbers: &[u16]) -> Bench {
 #[test]
 fn packets_in_order_pass_at_once_and_are_not_copied() {
     for carrier in [Carrier::Ordered, Carrier::Unordered] {
-        let mut bench = Bench::new(carrier);
+        let mut bench = received(carrier, &[65_529]);
         for number in 65_530..65_546u32 {
             let data = rtp(SSRC, number as u16, number);
             let payload = data[12..].as_ptr();
             bench.push(Duration::ZERO, data);
             assert_eq!(bench.out.last().unwrap().payload().as_ptr(), payload);
         }
-        assert_eq!((bench.out.len(), bench.out[0].section()), (16, 3));
+        assert_eq!((bench.out.len(), bench.out[0].section()), (17, 3));
         assert_eq!(bench.receiver.deadline(), None);
         assert_eq!(bench.receiver.arrivals(), Arrivals::default());
     }
@@ -89,6 +93,21 @@ fn overtaken_packets_are_put_in_order_on_udp_alone() {
         bench.receiver.arrivals(),
         Arrivals { reordered: 2, late: 2, ..Arrivals::default() }
     );
+}
+
+#[test]
+fn a_source_begins_with_its_first_packet_also_if_another_came_first() {
+    let mut bench = Bench::new(Carrier::Unordered);
+    for number in [7, 5, 6, 5, 9] {
+        bench.push(Duration::ZERO, rtp(SSRC, number, 0));
+    }
+    assert_eq!((bench.out.len(), bench.receiver.held().0), (0, 4));
+    bench.expire(WAIT);
+    assert_eq!(bench.numbers(), [(5, 0), (6, 0), (7, 0), (9, 1)]);
+    bench.push(WAIT, rtp(SSRC, 4, 0));
+    bench.push(WAIT, rtp(SSRC, 10, 0));
+    assert_eq!(bench.numbers()[4..], [(10, 0)]);
+    assert_eq!(bench.receiver.arrivals().late, 1);
 }
 
 #[test]
@@ -174,6 +193,7 @@ fn a_new_source_goes_on_where_the_old_one_would_be() {
         bench.push(40 * MS, rtp(1, 2, 1_040));
         bench.push(540 * MS, rtp(2, 60_000, 4_000_000_000));
         bench.push(580 * MS, rtp(2, 60_001, 4_000_000_040));
+        bench.expire(580 * MS + WAIT);
         assert_eq!(bench.numbers(), [(1, 0), (2, 0), (60_000, 1), (60_001, 0)]);
         let (first, second) = (bench.times()[2], bench.times()[3]);
         // UDP believes it with its second packet.
@@ -249,16 +269,17 @@ proptest! {
         delays in prop::collection::vec(0..75u32, 1..400),
     ) {
         let mut bench = Bench::new(Carrier::Unordered);
-        // The first packet says where numbers begin.
-        let mut arrivals: Vec<(Duration, u16)> = vec![(Duration::ZERO, first)];
-        arrivals.extend((1..).zip(&delays).map(|(n, delay)| {
-            (MS * (u32::from(n) / 4 + delay), first.wrapping_add(n))
-        }));
+        let sent = (0..).zip(&delays);
+        let mut arrivals: Vec<(Duration, u16)> = sent
+            .map(|(n, delay)| (MS * (u32::from(n) / 4 + delay), first.wrapping_add(n)))
+            .collect();
         arrivals.sort_by_key(|(at, _)| *at);
         for (at, number) in &arrivals {
             bench.push(*at, rtp(SSRC, *number, 0));
         }
-        let expected: Vec<_> = (0..=delays.len()).map(|n| (first.wrapping_add(n as u16), 0)).collect();
+        bench.expire(MS * 1_000);
+        let numbers = 0..delays.len() as u16;
+        let expected: Vec<_> = numbers.map(|n| (first.wrapping_add(n), 0)).collect();
         prop_assert_eq!(bench.numbers(), expected);
         prop_assert_eq!(bench.receiver.held(), (0, 0));
     }

@@ -70,6 +70,11 @@ impl Reception {
         }
     }
 
+    /// A packet of that number came, perhaps before the one that came first.
+    pub(super) fn began(&mut self, number: u64) {
+        self.base = self.base.min(number);
+    }
+
     /// A packet came, whether it is of use or not.
     pub(super) fn packet(&mut self, rtp: u32, now: Instant) {
         self.received += 1;
