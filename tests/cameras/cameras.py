@@ -27,7 +27,6 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "cache"
-FPS = 25
 
 # Mount, then for each track: parser and payloader.
 H264 = (
@@ -50,6 +49,7 @@ MOUNTS = {
     "bframes": (H264, AAC),
     "h265-aac": (H265, AAC),
     "mjpeg": (JPEG,),
+    "h264-slow": (H264,),
 }
 
 
@@ -94,7 +94,9 @@ def parse(path, tracks):
         parsed.append(Track(caps, units, payloader))
     pipeline.set_state(Gst.State.NULL)
     # Times in the file are rounded; a camera ticks evenly.
-    parsed[0].length = len(parsed[0].units) * Gst.SECOND // FPS
+    video = parsed[0]
+    video.fps = round(len(video.units) * Gst.SECOND / video.length)
+    video.length = len(video.units) * Gst.SECOND // video.fps
     return parsed
 
 
@@ -202,7 +204,7 @@ def main():
             "width": video.get_int("width")[1],
             "height": video.get_int("height")[1],
             "frames": len(tracks[0].units),
-            "fps": FPS,
+            "fps": tracks[0].fps,
         }
     if given.auth:
         authenticate(server, factories, given.auth, given.user, given.password)

@@ -35,3 +35,5 @@ video="concat:$video|$video|$video" clip gop-30s "$x264 -profile:v baseline -g 7
 clip bframes "$x264 -profile:v high -bf 2 -b_strategy 0 -g 50 -sc_threshold 0 -flags +cgop" "$aac"
 clip h265-aac "$small -c:v libx265 -preset ultrafast -crf 28 -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:bframes=0:open-gop=0 -tag:v hvc1" "$aac"
 clip mjpeg "-vf scale=640:360 -pix_fmt yuvj420p -r 25 -c:v mjpeg -huffman default -q:v 6" "-an"
+# A substream: a key frame a second, and hardly a picture of two packets.
+clip h264-slow "-vf fps=5,scale=320:180 -pix_fmt yuv420p -c:v libx264 -preset veryfast -crf 34 -threads 1 -profile:v baseline -g 5 -keyint_min 5 -sc_threshold 0" "-an"

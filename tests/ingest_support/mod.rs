@@ -13,6 +13,7 @@ mod mime;
 mod relay;
 mod scripted;
 mod tls;
+mod weather;
 
 pub use hostile::{Attack, Hostile, Plot};
 pub use line::{MOUNT, Neighbour, Pictures, count, follow, kill_and_return, seen_again};
@@ -20,3 +21,4 @@ pub use mime::{Count, Manner, Mime};
 pub use relay::{Fault, Relay};
 pub use scripted::{Ask, Reply, SDP, Scripted, answer, ok, packet};
 pub use tls::{Front, certificate};
+pub use weather::{Fate, Weather, WeatherRelay};

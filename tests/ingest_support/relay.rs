@@ -216,7 +216,7 @@ async fn trickle(message: &[u8], gateway: &mut OwnedWriteHalf) {
 }
 
 /// The next interleaved packet or answer, whole; `None` at the end.
-async fn message(camera: &mut BufReader<OwnedReadHalf>) -> Option<Vec<u8>> {
+pub async fn message(camera: &mut BufReader<OwnedReadHalf>) -> Option<Vec<u8>> {
     let mut message = vec![camera.read_u8().await.ok()?];
     if message[0] == b'$' {
         message.resize(4, 0);
