@@ -8,7 +8,7 @@ mod gateway;
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -155,11 +155,14 @@ fn bench(options: &Options) -> Result<bool> {
     let farm_begun = gateway::usage(farm.child.id())?;
     let (frames, bytes) =
         (count("porthole_source_frames_total")?, count("porthole_source_received_bytes_total")?);
+    // Between the two moments that frames are counted at: on a busy machine
+    // an answer takes a while.
+    let counted = Instant::now();
     let mut held: Vec<u64> = Vec::new();
     // Memory in ten steps: in a long run it shows whether it grows.
     for step in 1..=10 {
         let until = begun.at + Duration::from_secs(options.seconds) * step / 10;
-        std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
         held.push(gateway.usage()?.rss_bytes);
     }
     let ended = gateway.usage()?;
@@ -169,7 +172,7 @@ fn bench(options: &Options) -> Result<bool> {
     let bytes = count("porthole_source_received_bytes_total")? - bytes;
 
     let clip = Clip::new(&options.rhythm);
-    let each_second = f64::from(options.cameras) * seconds;
+    let each_second = f64::from(options.cameras) * counted.elapsed().as_secs_f64();
     let frames_due = each_second * f64::from(options.rhythm.fps);
     let bytes_due = each_second * clip.bytes_a_second() as f64;
     let lost = gateway.metric("porthole_source_rtp_packets_lost_total", "")?;
