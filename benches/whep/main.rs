@@ -1,0 +1,120 @@
+//! What a WHEP viewer costs, against the least it could cost.
+//!
+//! ```text
+//! cargo bench --bench whep                           gateway and floor, 50, 100 and 200 viewers
+//! cargo bench --bench whep -- run 30 50,1000         the same, 30 s each, for those numbers
+//! cargo bench --bench whep -- load URL 100 10        the load client alone, on any WHEP URL
+//! ```
+//!
+//! Everything is printed as JSON, one object a line. `run` starts the release
+//! binary with a camera of 2 Mbit/s and prints, for each number of viewers:
+//!
+//! - `gateway_ms`: CPU time of the gateway per viewer and second, its camera
+//!   included; `floor_ms`: of a program that seals the same bytes with
+//!   AES-128-GCM, sends them to as many sockets in batches, and does nothing
+//!   else; `ratio`: the one by the other.
+//! - `kb_per_viewer`: resident memory above that of a gateway with one viewer.
+//! - `latency_ms`: from the camera's picture to its first packet at a viewer
+//!   that has decrypted it. The camera and the viewers are part of it, and on a
+//!   machine with few cores so is waiting for one of them.
+//!
+//! CPU time on loopback contains the receiving side's share of the kernel, in
+//! the floor as in the gateway.
+
+mod camera;
+mod floor;
+mod gateway;
+mod load;
+mod usage;
+mod viewer;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use usage::Usage;
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    // Cargo appends `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["load", url, viewers, seconds] => load::run(url, viewers.parse()?, seconds.parse()?),
+        ["floor", seconds, ref ports @ ..] => floor::run(seconds.parse()?, ports),
+        ["camera", seconds] => {
+            let camera = camera::start()?;
+            println!("{}", camera.url);
+            std::thread::sleep(std::time::Duration::from_secs(seconds.parse()?));
+            Ok(())
+        }
+        ["run", seconds, viewers] => {
+            let viewers: Result<Vec<usize>, _> = viewers.split(',').map(str::parse).collect();
+            run(seconds.parse()?, &viewers?)
+        }
+        [] => run(10, &[50, 100, 200]),
+        _ => Err("usage: [run SECONDS N,N,…] | [load URL N SECONDS]".into()),
+    }
+}
+
+fn run(seconds: u64, numbers: &[usize]) -> Result<(), Failure> {
+    let camera = camera::start()?;
+    for &viewers in numbers {
+        let gateway = gateway::Gateway::start(&camera)?;
+        let pid = gateway.pid();
+        load(&gateway.url, 1, 1, pid)?;
+        let empty = usage::resident_bytes(pid)?;
+        let loaded = load(&gateway.url, viewers, seconds, pid)?;
+        drop(gateway);
+        let floor = floor::measure(viewers, seconds)?;
+        let per_viewer_ms = loaded.cpu.as_secs_f64() * 1e3 / viewers as f64 / loaded.seconds;
+        println!(
+            "{}",
+            json!({
+                "viewers": viewers,
+                "gateway_ms": round(per_viewer_ms),
+                "floor_ms": round(floor),
+                "ratio": round(per_viewer_ms / floor),
+                "kb_per_viewer": loaded.memory.saturating_sub(empty) / 1024 / viewers as u64,
+                "latency_ms": loaded.report["latency_ms"],
+                "mbit_per_viewer": loaded.report["mbit_per_viewer"],
+                "lost_packets": loaded.report["lost_packets"],
+                "setup_ms": loaded.report["setup_ms"],
+                "load_client_ms": loaded.report["client_ms"],
+            })
+        );
+    }
+    Ok(())
+}
+
+struct Loaded {
+    cpu: std::time::Duration,
+    /// Length of the measurement.
+    seconds: f64,
+    memory: u64,
+    report: Value,
+}
+
+/// Runs the load client beside the gateway `pid` and measures that one.
+fn load(url: &str, viewers: usize, seconds: u64, pid: u32) -> Result<Loaded, Failure> {
+    let mut client = Command::new(std::env::current_exe()?)
+        .args(["load", url, &viewers.to_string(), &seconds.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(client.stdout.take().ok_or("no output")?).lines();
+    let mut line = || -> Result<Value, Failure> {
+        Ok(serde_json::from_str(&lines.next().ok_or("the load client has failed")??)?)
+    };
+    line()?;
+    let begin = Usage::of(pid)?;
+    let report = line()?;
+    let (cpu, seconds) = Usage::of(pid)?.since(&begin);
+    let memory = usage::resident_bytes(pid)?;
+    client.wait()?;
+    Ok(Loaded { cpu, seconds, memory, report })
+}
+
+pub(crate) fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
