@@ -302,6 +302,7 @@ async fn a_viewer_makes_us_check_sixteen_addresses_however_often_it_asks() {
         let line = format!("a=candidate:{port} 1 udp 2130706431 127.0.0.1 {port} typ host\r\n");
         let request = player.http.patch(session.clone()).body(line);
         let request = request.header("content-type", "application/trickle-ice-sdpfrag");
+        let request = request.header("if-match", &created.headers()["etag"]);
         assert_eq!(request.send().await.unwrap().status(), 204);
     }
     let checked = || {
@@ -326,7 +327,7 @@ async fn a_name_nobody_gave_is_unknown_and_makes_no_series() {
 }
 
 #[tokio::test]
-async fn candidates_may_follow_but_an_ice_restart_may_not() {
+async fn candidates_and_ice_restarts_follow_the_rules_of_etags() {
     let (gateway, _camera) = gateway_showing(avc(), None).await;
     let (player, offer) = Player::offering(&[Video]).await;
     let post = format!("{}/yard/whep", gateway.url);
@@ -335,20 +336,43 @@ async fn candidates_may_follow_but_an_ice_restart_may_not() {
     let session = url::Url::parse(&post).unwrap();
     let session = session.join(created.headers()["location"].to_str().unwrap()).unwrap();
     let ufrag = offer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap();
-    let patch = |kind: &str, tag: &str, ufrag: &str| {
+    let patch = |kind: &str, tag: Option<&str>, ufrag: &str| {
         let body = format!(
             "a=ice-ufrag:{ufrag}\r\na=ice-pwd:0123456789abcdef01234567\r\nm=video 9 X 0\r\n\
              a=mid:0\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
         );
-        let request = player.http.patch(session.clone()).header("content-type", kind);
-        request.header("if-match", tag).body(body).send()
+        let mut request = player.http.patch(session.clone()).header("content-type", kind);
+        if let Some(tag) = tag {
+            request = request.header("if-match", tag);
+        }
+        request.body(body).send()
     };
     let fragment = "application/trickle-ice-sdpfrag";
-    assert_eq!(patch(fragment, &etag, ufrag).await.unwrap().status(), 204);
-    assert_eq!(patch(fragment, "*", ufrag).await.unwrap().status(), 204);
-    assert_eq!(patch(fragment, "\"other\"", ufrag).await.unwrap().status(), 412);
-    assert_eq!(patch(fragment, &etag, "restarted").await.unwrap().status(), 422);
-    assert_eq!(patch("application/sdp", &etag, ufrag).await.unwrap().status(), 415);
+    let (tag, other) = (Some(&*etag), Some("\"other\""));
+    for (kind, tag, ufrag, status) in [
+        (fragment, tag, ufrag, 204),
+        (fragment, Some("*"), ufrag, 204),
+        (fragment, None, ufrag, 428),
+        (fragment, other, ufrag, 412),
+        (fragment, tag, "restarted", 412),
+        (fragment, Some("*"), "no spaces", 400),
+        ("application/sdp", tag, ufrag, 415),
+    ] {
+        let answered = patch(kind, tag, ufrag).await.unwrap().status();
+        assert_eq!(answered, status, "{kind} {tag:?} {ufrag}");
+    }
+
+    let restarted = patch(fragment, Some("*"), "restarted").await.unwrap();
+    assert_eq!(restarted.status(), 200);
+    assert_eq!(restarted.headers()["content-type"], fragment);
+    let new = restarted.headers()["etag"].to_str().unwrap().to_owned();
+    assert_ne!(new, etag);
+    let reply = restarted.text().await.unwrap();
+    for line in ["m=video 9 X 0", "a=mid:0", "a=ice-ufrag:", "a=ice-pwd:", "a=candidate:"] {
+        assert!(reply.lines().any(|text| text.starts_with(line)), "no {line} in {reply}");
+    }
+    assert_eq!(patch(fragment, Some(&etag), "restarted").await.unwrap().status(), 412);
+    assert_eq!(patch(fragment, Some(&new), "restarted").await.unwrap().status(), 204);
 
     let elsewhere = session.as_str().replace("/yard/", "/garden/");
     assert_eq!(player.http.delete(elsewhere).send().await.unwrap().status(), 404);

@@ -10,7 +10,7 @@ use porthole::media::{AvcSps, Codec, NalUnits, WallTime};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use whep_support::player::{Depacketizer, Event, Player};
-use whep_support::{Camera, FPS, Gateway, clip, encode, eventually, silent};
+use whep_support::{Camera, Clip, FPS, Gateway, clip, encode, eventually, silent};
 
 /// Pictures already published when the viewer comes: 6 s into a group of 10 s.
 const PAST: usize = 6 * FPS as usize;
@@ -220,6 +220,61 @@ async fn a_silent_camera_is_made_to_say_that_nothing_is_reordered() {
     let (_, sps) = &units.units[0];
     let sps = AvcSps::read(sps).unwrap();
     assert_eq!((avc.max_num_reorder_frames, sps.max_num_reorder_frames), (None, Some(0)));
+}
+
+/// A receiver counts the wraps of the sequence number by itself (RFC 3711
+/// §3.3.1); were our count another, it could open nothing any more.
+#[tokio::test]
+async fn packets_are_understood_after_the_sequence_number_has_wrapped() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let crumbs: &'static Clip = Box::leak(Box::new(Clip::of_crumbs(clip())));
+    let mut camera = Camera::new(publisher, crumbs, None);
+    camera.publish();
+    let (mut player, _) = playing(&gateway).await;
+    let first = video(&mut player).await.header.sequence_number;
+    let (mut newest, mut ahead) = (first, 0);
+    while ahead < 70_000 {
+        camera.publish();
+        let soon = Duration::from_millis(20);
+        while let Ok(packet) = tokio::time::timeout(soon, video(&mut player)).await {
+            let step = packet.header.sequence_number.wrapping_sub(newest);
+            if step < 0x8000 {
+                (newest, ahead) = (packet.header.sequence_number, ahead + u32::from(step));
+            }
+            if packet.header.marker {
+                break;
+            }
+        }
+    }
+    assert!(newest.wrapping_sub(first) < 10_000, "it has wrapped");
+}
+
+#[tokio::test]
+async fn a_restart_of_ice_finds_a_path_while_the_picture_goes_on() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, clip(), None).run(10);
+    let (mut player, offer) = Player::offering(&[Video]).await;
+    let post = format!("{}/yard/whep", gateway.url);
+    let headers = player.play(&post, &offer).await;
+    video(&mut player).await;
+
+    let session = url::Url::parse(&post).unwrap();
+    let session = session.join(headers["location"].to_str().unwrap()).unwrap();
+    let again = player.restart().await;
+    let request = player.http.patch(session).header("if-match", "*").body(again);
+    let request = request.header("content-type", "application/trickle-ice-sdpfrag");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    player.restarted(&response.text().await.unwrap()).await;
+    // Were it not for a new path, either side would give up after 8 s.
+    let restarted = Instant::now();
+    while restarted.elapsed() < Duration::from_secs(10) {
+        video(&mut player).await;
+    }
+    assert_eq!(gateway.whep.sessions(), 1);
+    camera.abort();
 }
 
 #[tokio::test]

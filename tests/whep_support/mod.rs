@@ -101,6 +101,20 @@ pub(crate) struct Clip {
     pub(crate) pictures: Vec<Picture>,
 }
 
+impl Clip {
+    /// Pictures of very many small slices, each a packet, that nobody could
+    /// decode.
+    pub(crate) fn of_crumbs(like: &Self) -> Self {
+        const SLICES: usize = 400;
+        let picture = |key: bool| {
+            let slice = [if key { 0x65 } else { 0x41 }, 0x9a, 0x84, 0x10];
+            Picture { key, data: length_prefixed(vec![&slice[..]; SLICES]) }
+        };
+        let pictures = (0..50).map(|at| picture(at == 0)).collect();
+        Self { avc: like.avc.clone(), pictures }
+    }
+}
+
 /// 10 s of 640x360 with one key frame at the start, and a running counter.
 pub(crate) fn clip() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();

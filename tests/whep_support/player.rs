@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use rtc::interceptor::{Attribute, Interceptor, Slot, StreamInfo, TaggedPacket};
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
@@ -35,6 +36,7 @@ pub(crate) struct Player {
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) http: reqwest::Client,
     video: Option<Arc<dyn TrackRemote>>,
+    answer: String,
 }
 
 struct Handler(mpsc::UnboundedSender<Event>);
@@ -147,6 +149,7 @@ impl Player {
             events,
             http: reqwest::Client::new(),
             video: None,
+            answer: String::new(),
         };
         (player, offer.sdp)
     }
@@ -156,10 +159,34 @@ impl Player {
         let response = self.post(url, offer).await;
         assert_eq!(response.status(), 201);
         let headers = response.headers().clone();
-        let answer = response.text().await.unwrap();
-        let answer = RTCSessionDescription::answer(answer).unwrap();
+        self.answer = response.text().await.unwrap();
+        let answer = RTCSessionDescription::answer(self.answer.clone()).unwrap();
         self.connection.set_remote_description(answer).await.unwrap();
         headers
+    }
+
+    /// Begins an ICE restart; returns the fragment that says so.
+    pub(crate) async fn restart(&self) -> String {
+        let options = RTCOfferOptions { ice_restart: true };
+        let offer = self.connection.create_offer(Some(options)).await.unwrap();
+        self.connection.set_local_description(offer.clone()).await.unwrap();
+        let wanted = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:"];
+        let lines = offer.sdp.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+        lines.map(|line| format!("{line}\r\n")).collect()
+    }
+
+    /// Ends it: the answer is the first one, with the credentials of `reply`.
+    pub(crate) async fn restarted(&self, reply: &str) {
+        let of = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+            line.unwrap_or_else(|| panic!("no {name} in {text}"))
+        };
+        let mut answer = self.answer.clone();
+        for name in ["a=ice-ufrag:", "a=ice-pwd:"] {
+            answer = answer.replace(&of(&self.answer, name), &of(reply, name));
+        }
+        let answer = RTCSessionDescription::answer(answer).unwrap();
+        self.connection.set_remote_description(answer).await.unwrap();
     }
 
     pub(crate) async fn post(&self, url: &str, offer: &str) -> reqwest::Response {

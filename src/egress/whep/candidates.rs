@@ -109,7 +109,7 @@ pub(super) fn complete(answer: &str, addresses: &[SocketAddr]) -> String {
 }
 
 /// RFC 8839 §5.1; the priority as RFC 8445 §5.1.2.1 computes it for hosts.
-fn candidate(at: usize, address: SocketAddr) -> String {
+pub(super) fn candidate(at: usize, address: SocketAddr) -> String {
     let preference = 65_535 - at as u32;
     let priority = 126 << 24 | preference << 8 | 255;
     let (ip, port) = (address.ip(), address.port());

@@ -1,39 +1,32 @@
 //! The WebRTC engine behind a narrow interface: an offer becomes an answer,
 //! datagrams go in and come out, media goes in; what the viewer reports comes
-//! out as [`Report`]s. Nothing here does I/O or reads a clock, and no other
-//! file names the engine's crate (but [`super::tap`], which it calls for), so
-//! that another engine could take its place.
+//! out as [`Report`]s. Nothing here does I/O or reads a clock.
+//!
+//! ICE, DTLS and SRTCP are state machines of the `rtc` crates; what is ours is
+//! what is done for every packet (`sender`, `srtp`), and the answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
-use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::media_engine::MediaEngine;
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
-use rtc::peer_connection::event::RTCPeerConnectionEvent;
-use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
-use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
-use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtcp::receiver_report::ReceiverReport;
-use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::rtp_transceiver::RTCRtpSenderId;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
-};
+use rtc::ice::agent::Agent;
+use rtc::ice::agent::agent_config::AgentConfig;
+use rtc::ice::candidate::candidate_host::CandidateHostConfig;
+use rtc::ice::candidate::{CandidateConfig, unmarshal_candidate};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::state::ConnectionState;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use super::answer::{Local, Remote, Ssrcs};
+use super::dtls::{Dtls, Identity, Keys, Outcome};
+use super::feedback::{self, Feedback, Reception};
 use super::offer::{Offer, Offered};
-use super::packetizer::Payload;
-use super::tap::Tap;
+use super::packetizer::Packets;
+use super::sender::{Route, Sender};
+use super::socket::Outbox;
 use crate::media::{MediaKind, WallTime};
 
 /// The only local addresses the engine knows: the socket, not the engine,
@@ -53,12 +46,12 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 const FAILED_AFTER: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(2);
 
-/// Packets kept for retransmission: about 1 s at 10 Mbit/s.
-const RETRANSMIT_PACKETS: u16 = 1024;
+/// The library would look after a connected viewer five times a second, to send
+/// a check every [`KEEPALIVE`].
+const CONNECTED_TICK: Duration = Duration::from_secs(1);
 
-/// RFC 3550 §6.2 would allow 5 s; players line sound and picture up only once
-/// they have a report of both, so: often.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Packets asked for in one report that are sent again.
+const MAX_LOST: usize = 256;
 
 /// A datagram that panics, in this crate's own tests.
 #[cfg(test)]
@@ -82,38 +75,56 @@ pub(super) enum Report {
     Closed,
     /// PLI or FIR: the decoder needs a key frame.
     KeyFrameWanted,
-    /// Other feedback, by kind, for the metrics.
-    Feedback(&'static str),
+    /// Packets were lost on the way, so many asked for, so many sent again.
+    Nack { asked: u64, resent: u64 },
+    /// How reception goes: what was lost since the report before, in 256ths,
+    /// and the way there and back, where a report of ours was referred to.
+    Reception { fraction_lost: u8, round_trip: Option<Duration> },
 }
 
 /// The engine could not make a session of the offer.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct EngineError(#[from] rtc::shared::error::Error);
+pub(super) enum EngineError {
+    #[error("it has no SHA-256 fingerprint (`a=fingerprint:sha-256`)")]
+    Fingerprint,
+    #[error("a media section has no name (`a=mid`)")]
+    Unnamed,
+    #[error("{0}")]
+    Library(#[from] rtc::shared::error::Error),
+}
 
 /// One viewer's connection.
 pub(super) struct Peer {
-    connection: RTCPeerConnection,
+    ice: Agent,
+    ticked: Instant,
+    dtls: Dtls,
+    keys: Option<Box<Keys>>,
+    /// The viewer's address that DTLS and media go to.
+    path: Option<SocketAddr>,
+    selected: bool,
+    connected: bool,
     ufrag: String,
+    lite: bool,
     video: Option<Sender>,
     audio: Option<Sender>,
+    /// Packets to be sent again: the track's SSRC, and the number they had.
+    lost: Vec<(u32, u16)>,
     reports: Vec<Report>,
-    /// A DTLS record came; it may have been a goodbye.
-    dtls_heard: bool,
     over: bool,
 }
 
-/// State of one RTP stream (RFC 3550 §6.4.1).
-struct Sender {
-    id: RTCRtpSenderId,
-    ssrc: u32,
-    payload_type: u8,
-    sequence_number: u16,
-    /// Random offset of all timestamps (RFC 3550 §5.1).
-    timestamp_offset: u32,
-    packets: u32,
-    octets: u32,
-    next_report: Option<Instant>,
+/// Credentials of an ICE restart (RFC 8445 §9).
+#[derive(Clone, Debug)]
+pub(super) struct Restart {
+    pub(super) ufrag: String,
+    pub(super) password: String,
+    pub(super) remote_ufrag: String,
+    pub(super) remote_password: String,
+}
+
+/// A new `ice-ufrag` and `ice-pwd`: RFC 8445 §5.3 asks for 24 and 128 bits.
+pub(super) fn credentials() -> (String, String) {
+    (format!("{:016x}", rand::random::<u64>()), format!("{:032x}", rand::random::<u128>()))
 }
 
 impl Peer {
@@ -121,53 +132,65 @@ impl Peer {
     /// candidates.
     pub(super) fn answer(
         now: Instant,
+        identity: &Arc<Identity>,
         offer: &Offer,
         plan: &Plan,
     ) -> Result<(Self, String), EngineError> {
-        let ufrag = format!("{:016x}", rand::random::<u64>());
-        let password = format!("{:032x}", rand::random::<u128>());
-        let settings = SettingEngineBuilder::new()
-            .with_answering_dtls_role(RTCDtlsRole::Server)
-            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
-            .with_ice_credentials(ufrag.clone(), password)
-            .build();
-        let mut registry = Registry::new().with(Slot::from(14_000), Tap::default());
-        if plan.video.is_some() {
-            let responder = NackResponderBuilder::new().with_size(RETRANSMIT_PACKETS).build();
-            registry = registry.with(Slot::NackResponder, responder);
+        let remote = Remote::read(&offer.sdp);
+        if remote.fingerprints.is_empty() {
+            return Err(EngineError::Fingerprint);
         }
-        let mut connection = RTCPeerConnectionBuilder::new()
-            .with_setting_engine(settings)
-            .with_media_engine(media_engine(plan)?)
-            .with_interceptor_registry(registry)
-            .build(now)?;
-        connection.set_remote_description(now, RTCSessionDescription::offer(offer.sdp.clone())?)?;
+        if !remote.is_named() {
+            return Err(EngineError::Unnamed);
+        }
+        let (ufrag, password) = credentials();
+        let video = plan.video.as_ref().map(|codec| Sender::new(codec, plan.rtx.as_ref()));
+        let audio = plan.audio.as_ref().map(|codec| Sender::new(codec, None));
+        let ssrcs =
+            |sender: &Option<Sender>| sender.as_ref().map_or(Ssrcs::default(), Sender::ssrcs);
+        let fingerprint = &identity.fingerprint;
+        let local = Local { ufrag: &ufrag, password: &password, fingerprint };
+        let text = remote.answer(&local, plan, ssrcs(&video), ssrcs(&audio));
 
-        let mut add = |codec: &Option<Offered>, kind| -> Result<Option<Sender>, EngineError> {
-            let Some(codec) = codec else { return Ok(None) };
-            Ok(Some(Sender::add(&mut connection, codec, kind, plan.rtx.is_some())?))
+        let config = AgentConfig {
+            local_ufrag: ufrag.clone(),
+            local_pwd: password,
+            multicast_dns_mode: MulticastDnsMode::Disabled,
+            disconnected_timeout: Some(DISCONNECTED_AFTER),
+            failed_timeout: Some(FAILED_AFTER),
+            keepalive_interval: Some(KEEPALIVE),
+            ..AgentConfig::default()
         };
-        let video = add(&plan.video, MediaKind::Video)?;
-        let audio = add(&plan.audio, MediaKind::Audio)?;
+        let mut ice = Agent::new(now, Arc::new(config), Arc::clone(&identity.crypto))?;
         for address in LOCAL {
-            let candidate = format!("candidate:1 1 udp 2130706431 {address} {LOCAL_PORT} typ host");
-            let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
-            connection.add_local_candidate(candidate)?;
+            let base_config = CandidateConfig {
+                network: "udp".to_owned(),
+                address: address.to_string(),
+                port: LOCAL_PORT,
+                component: 1,
+                ..CandidateConfig::default()
+            };
+            let candidate = CandidateHostConfig { base_config, ..CandidateHostConfig::default() };
+            ice.add_local_candidate(candidate.new_candidate_host()?)?;
         }
-        connection.add_local_candidate(RTCIceCandidateInit::default())?;
-        let answer = connection.create_answer(None)?;
-        let text = answer.sdp.clone();
-        connection.set_local_description(now, answer)?;
-        let peer = Self {
-            connection,
+        ice.start_connectivity_checks(now, remote.lite, remote.ufrag, remote.password)?;
+        let mut peer = Self {
+            ice,
+            ticked: now,
+            dtls: Dtls::new(Arc::clone(identity), remote.fingerprints, remote.passive),
+            keys: None,
+            path: None,
+            selected: false,
+            connected: false,
             ufrag,
+            lite: remote.lite,
             video,
             audio,
+            lost: Vec::new(),
             reports: Vec::new(),
-            dtls_heard: false,
             over: false,
         };
+        remote.candidates.iter().for_each(|candidate| peer.add_candidate(candidate));
         Ok((peer, text))
     }
 
@@ -176,12 +199,25 @@ impl Peer {
         &self.ufrag
     }
 
-    /// A candidate of the viewer's that came after its offer.
+    /// A candidate of the viewer's, without `a=candidate:`.
     pub(super) fn add_candidate(&mut self, candidate: &str) {
-        let candidate = format!("candidate:{candidate}");
-        let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
-        if let Err(error) = self.connection.add_remote_candidate(candidate) {
+        let added = unmarshal_candidate(candidate).and_then(|c| self.ice.add_remote_candidate(c));
+        if let Err(error) = added {
             tracing::debug!(%error, "candidate not used");
+        }
+    }
+
+    /// Looks for a new path to the viewer, which keeps its media and keys
+    /// meanwhile.
+    pub(super) fn restart(&mut self, now: Instant, restart: Restart) {
+        let Restart { ufrag, password, remote_ufrag, remote_password } = restart;
+        self.ufrag.clone_from(&ufrag);
+        self.selected = false;
+        let restarted = self.ice.restart(now, ufrag, password, true).and_then(|()| {
+            self.ice.start_connectivity_checks(now, self.lite, remote_ufrag, remote_password)
+        });
+        if let Err(error) = restarted {
+            tracing::debug!(%error, "ICE restart");
         }
     }
 
@@ -190,120 +226,211 @@ impl Peer {
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, data: BytesMut) {
         #[cfg(test)]
         assert_ne!(&data[..], PANIC, "as a fault in the engine would");
+        if self.over {
+            return;
+        }
         let local = LOCAL[usize::from(from.is_ipv6())];
-        // RFC 7983 §7.
-        self.dtls_heard |= matches!(data.first(), Some(20..=63));
-        let message = TaggedBytesMut {
-            now,
-            transport: TransportContext {
-                local_addr: SocketAddr::new(local, LOCAL_PORT),
-                peer_addr: from,
-                transport_protocol: TransportProtocol::UDP,
-                ecn: None,
-            },
-            message: data,
+        let transport = TransportContext {
+            local_addr: SocketAddr::new(local, LOCAL_PORT),
+            peer_addr: from,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
         };
-        if let Err(error) = self.connection.handle_read(message) {
+        // RFC 7983 §7.
+        let done = match data.first() {
+            Some(0..=3) => self.ice.handle_read(TaggedBytesMut { now, transport, message: data }),
+            Some(20..=63) => {
+                // Also counts as a sign of life. From an address that is not a
+                // candidate any more, since a restart, nothing is answered.
+                if self.ice.is_valid_non_stun_traffic(now, transport) && !self.selected {
+                    self.path = Some(from);
+                }
+                self.dtls_received(now, data)
+            }
+            Some(128..=191) => {
+                self.ice.is_valid_non_stun_traffic(now, transport);
+                self.rtcp_received(now, &data);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
             tracing::trace!(%error, "datagram not used");
         }
     }
 
+    fn dtls_received(&mut self, now: Instant, data: BytesMut) -> rtc::shared::error::Result<()> {
+        match self.dtls.receive(now, data)? {
+            Outcome::Nothing => {}
+            Outcome::Keys(keys) => {
+                self.keys = Some(keys);
+                self.check_connected();
+            }
+            Outcome::Closed => self.end(),
+        }
+        Ok(())
+    }
+
+    fn rtcp_received(&mut self, now: Instant, datagram: &[u8]) {
+        // RFC 5761 §4; we receive no RTP.
+        let rtcp = matches!(datagram.get(1), Some(192..=223));
+        let Some(keys) = self.keys.as_mut().filter(|_| rtcp) else { return };
+        let Ok(plain) = keys.rtcp_in.decrypt_rtcp(datagram) else { return };
+        for feedback in feedback::read(&plain) {
+            match feedback {
+                Feedback::KeyFrameWanted => self.reports.push(Report::KeyFrameWanted),
+                Feedback::Nack { ssrc, lost } => self.note_lost(ssrc, &lost),
+                Feedback::Reception(block) => self.note_reception(now, &block),
+            }
+        }
+    }
+
+    fn note_lost(&mut self, ssrc: u32, lost: &[(u16, u16)]) {
+        for &(first, rest) in lost {
+            let rest = (0..16).filter(|bit| rest >> bit & 1 == 1);
+            let numbers = rest.map(|bit| first.wrapping_add(bit + 1));
+            let room = MAX_LOST.saturating_sub(self.lost.len());
+            let numbers = std::iter::once(first).chain(numbers);
+            self.lost.extend(numbers.map(|number| (ssrc, number)).take(room));
+        }
+    }
+
+    fn note_reception(&mut self, now: Instant, block: &Reception) {
+        let senders = [&self.video, &self.audio];
+        let mut senders = senders.into_iter().flatten();
+        let Some(sender) = senders.find(|sender| sender.ssrcs().media == block.ssrc) else {
+            return;
+        };
+        let round_trip = sender.round_trip(now, block);
+        let fraction_lost = block.fraction_lost;
+        self.reports.push(Report::Reception { fraction_lost, round_trip });
+    }
+
     /// When [`Peer::tick`] is due.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
-        if self.over { None } else { self.connection.poll_timeout() }
+        if self.over {
+            return None;
+        }
+        let mut ice = self.ice.poll_timeout();
+        if self.connected && self.selected {
+            ice = ice.map(|due| due.max(self.ticked + CONNECTED_TICK));
+        }
+        ice.into_iter().chain(self.dtls.deadline()).min()
     }
 
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
-        if let Err(error) = self.connection.handle_timeout(now) {
+        self.ticked = now;
+        let done = self.ice.handle_timeout(now).and_then(|()| self.dtls.tick(now));
+        if let Err(error) = done {
             tracing::trace!(%error, "timer");
         }
     }
 
-    /// Sends part of a frame, stamped `ticks` of its payload's clock. Returns
-    /// the bytes of RTP it made. Nothing is sent of a kind the viewer has no
-    /// track for.
+    /// The viewer's address that media goes to.
+    pub(super) fn path(&self) -> Option<SocketAddr> {
+        self.path
+    }
+
+    /// Sends the payloads `range` of a frame, stamped `ticks` of their clock.
+    /// Returns the bytes of RTP it made. Nothing is sent of a kind the viewer
+    /// has no track for.
     pub(super) fn send(
+        &mut self,
+        packets: &Arc<Packets>,
+        range: Range<usize>,
+        ticks: i64,
+        route: Route,
+        outbox: &mut Outbox,
+    ) -> usize {
+        let sender = match packets.kind {
+            MediaKind::Video => &mut self.video,
+            MediaKind::Audio => &mut self.audio,
+        };
+        let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return 0 };
+        sender.send(&mut keys.rtp, packets, range, ticks, route, outbox)
+    }
+
+    /// Sends again what was asked for; returns the bytes of RTP.
+    pub(super) fn repair(&mut self, now: Instant, route: Route, outbox: &mut Outbox) -> usize {
+        let Some(keys) = self.keys.as_mut().filter(|_| !self.lost.is_empty()) else { return 0 };
+        let (mut bytes, mut resent) = (0, 0);
+        for &(ssrc, number) in &self.lost {
+            let senders = [&mut self.video, &mut self.audio];
+            let mut senders = senders.into_iter().flatten();
+            let sender = senders.find(|sender| sender.ssrcs().media == ssrc);
+            let again =
+                sender.and_then(|sender| sender.resend(&mut keys.rtp, now, number, route, outbox));
+            resent += u64::from(again.is_some());
+            bytes += again.unwrap_or(0);
+        }
+        self.reports.push(Report::Nack { asked: self.lost.len() as u64, resent });
+        self.lost.clear();
+        bytes
+    }
+
+    /// Sends a report that ties the wall clock to media time, if one is due.
+    /// `wall` is when the moment `ticks` was captured.
+    pub(super) fn report(
         &mut self,
         now: Instant,
         kind: MediaKind,
-        payloads: &[Payload],
+        wall: WallTime,
         ticks: i64,
-    ) -> usize {
+        route: Route,
+        outbox: &mut Outbox,
+    ) {
         let sender = match kind {
             MediaKind::Video => &mut self.video,
             MediaKind::Audio => &mut self.audio,
         };
-        let Some(sender) = sender else { return 0 };
-        sender.send(&mut self.connection, now, payloads, ticks)
+        let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return };
+        let Some(report) = sender.report(now, wall, ticks) else { return };
+        match keys.rtcp_out.encrypt_rtcp(&report) {
+            Ok(sealed) => outbox.push(route.to, route.from, &sealed),
+            Err(error) => tracing::debug!(%error, "sender report not sent"),
+        }
     }
 
-    /// Sends a report that ties the wall clock to media time (RFC 3550 §6.4.1),
-    /// if one is due. `wall` is when the moment `ticks` was captured.
-    pub(super) fn report(&mut self, now: Instant, kind: MediaKind, wall: WallTime, ticks: i64) {
-        let sender = match kind {
-            MediaKind::Video => &mut self.video,
-            MediaKind::Audio => &mut self.audio,
-        };
-        let Some(sender) = sender else { return };
-        if sender.next_report.is_some_and(|due| now < due) {
-            return;
+    /// Takes all checks and handshakes that are to go out, and notes what came
+    /// of what came in.
+    pub(super) fn drain(&mut self, now: Instant, mut out: impl FnMut(SocketAddr, &[u8])) {
+        while let Some(event) = self.ice.poll_event() {
+            match event.event {
+                rtc::ice::Event::SelectedCandidatePairChange(_, remote) => {
+                    self.selected = true;
+                    self.path = Some(remote.addr());
+                    if let Err(error) = self.dtls.connect(now) {
+                        tracing::debug!(%error, "DTLS cannot begin");
+                    }
+                    self.check_connected();
+                }
+                rtc::ice::Event::ConnectionStateChange(
+                    ConnectionState::Failed | ConnectionState::Closed,
+                ) => self.end(),
+                _ => {}
+            }
         }
-        sender.next_report = Some(now + REPORT_EVERY);
-        sender.report(&mut self.connection, now, wall, ticks);
+        while let Some(datagram) = self.ice.poll_write() {
+            out(datagram.transport.peer_addr, &datagram.message);
+        }
+        while let Some(record) = self.dtls.poll_transmit() {
+            if let Some(path) = self.path {
+                out(path, &record);
+            }
+        }
     }
 
-    /// Takes all that is to go out, and notes what came in, until nothing
-    /// moves: a handshake stalls if it is left before that.
-    pub(super) fn drain(&mut self, mut out: impl FnMut(SocketAddr, &[u8])) {
-        loop {
-            while let Some(datagram) = self.connection.poll_write() {
-                out(datagram.transport.peer_addr, &datagram.message);
-            }
-            let mut moved = false;
-            while let Some(event) = self.connection.poll_event() {
-                moved = true;
-                if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
-                    self.state_changed(state);
-                }
-            }
-            while let Some(message) = self.connection.poll_read() {
-                moved = true;
-                if let RTCMessage::RtcpPacket(_, packets) = message.message {
-                    self.reports.extend(packets.iter().filter_map(|p| feedback(p.as_ref())));
-                }
-            }
-            if !moved {
-                break;
-            }
+    fn check_connected(&mut self) {
+        if self.selected && self.keys.is_some() && !self.connected {
+            self.connected = true;
+            self.reports.push(Report::Connected);
         }
-        if std::mem::take(&mut self.dtls_heard) && !self.over && self.has_said_goodbye() {
-            self.over = true;
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.over, true) {
             self.reports.push(Report::Closed);
-        }
-    }
-
-    /// Whether the viewer closed DTLS. The engine's connection state does not
-    /// show it (nor does the W3C's), so that a viewer who left properly would
-    /// be kept until ICE has given it up.
-    fn has_said_goodbye(&mut self) -> bool {
-        let Some(id) = self.video.as_ref().or(self.audio.as_ref()).map(|sender| sender.id) else {
-            return false;
-        };
-        let sender = self.connection.rtp_sender(id);
-        let state = sender.and_then(|sender| sender.transport().map(|dtls| dtls.state()));
-        state == Some(RTCDtlsTransportState::Closed)
-    }
-
-    fn state_changed(&mut self, state: RTCPeerConnectionState) {
-        tracing::debug!(%state, "connection");
-        match state {
-            RTCPeerConnectionState::Connected => self.reports.push(Report::Connected),
-            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
-                self.over = true;
-                self.reports.push(Report::Closed);
-            }
-            _ => {}
         }
     }
 
@@ -313,167 +440,10 @@ impl Peer {
     }
 
     /// Says goodbye (DTLS `close_notify`); [`Peer::drain`] sends it.
-    pub(super) fn close(&mut self) {
-        if let Err(error) = self.connection.close() {
+    pub(super) fn close(&mut self, now: Instant) {
+        if let Err(error) = self.dtls.close(now) {
             tracing::debug!(%error, "close");
         }
         self.over = true;
-    }
-}
-
-impl Sender {
-    fn add(
-        connection: &mut RTCPeerConnection,
-        codec: &Offered,
-        kind: MediaKind,
-        rtx: bool,
-    ) -> Result<Self, EngineError> {
-        let ssrc = rand::random();
-        let rtx =
-            (rtx && kind == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: rand::random() });
-        let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() };
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: coding,
-            codec: engine_codec(codec, kind),
-            ..Default::default()
-        };
-        // One stream id for both tracks, so that a player keeps them in step.
-        let track = MediaStreamTrack::new(
-            "porthole".to_owned(),
-            kind.as_str().to_owned(),
-            kind.as_str().to_owned(),
-            engine_kind(kind),
-            vec![encoding],
-        );
-        Ok(Self {
-            id: connection.add_track(track)?,
-            ssrc,
-            payload_type: codec.payload_type,
-            sequence_number: rand::random(),
-            timestamp_offset: rand::random(),
-            packets: 0,
-            octets: 0,
-            next_report: None,
-        })
-    }
-
-    /// RTP timestamp of a moment; wraps, as RFC 3550 §5.1 intends.
-    fn timestamp(&self, ticks: i64) -> u32 {
-        (ticks as u32).wrapping_add(self.timestamp_offset)
-    }
-
-    fn send(
-        &mut self,
-        connection: &mut RTCPeerConnection,
-        now: Instant,
-        payloads: &[Payload],
-        ticks: i64,
-    ) -> usize {
-        let Some(mut sender) = connection.rtp_sender(self.id) else { return 0 };
-        let mut bytes = 0;
-        for payload in payloads {
-            let header = rtc::rtp::header::Header {
-                version: 2,
-                marker: payload.marker,
-                payload_type: self.payload_type,
-                sequence_number: self.sequence_number,
-                timestamp: self.timestamp(ticks).wrapping_add(payload.later),
-                ssrc: self.ssrc,
-                ..Default::default()
-            };
-            let packet = rtc::rtp::packet::Packet { header, payload: payload.bytes.clone() };
-            if let Err(error) = sender.write_rtp(now, packet) {
-                tracing::debug!(%error, "packet not sent");
-                break;
-            }
-            self.sequence_number = self.sequence_number.wrapping_add(1);
-            self.packets = self.packets.wrapping_add(1);
-            self.octets = self.octets.wrapping_add(payload.bytes.len() as u32);
-            bytes += 12 + payload.bytes.len();
-        }
-        bytes
-    }
-
-    fn report(
-        &mut self,
-        connection: &mut RTCPeerConnection,
-        now: Instant,
-        wall: WallTime,
-        ticks: i64,
-    ) {
-        let report = SenderReport {
-            ssrc: self.ssrc,
-            ntp_time: wall.ntp(),
-            rtp_time: self.timestamp(ticks),
-            packet_count: self.packets,
-            octet_count: self.octets,
-            ..Default::default()
-        };
-        if let Some(mut sender) = connection.rtp_sender(self.id)
-            && let Err(error) = sender.write_rtcp(now, vec![Box::new(report)])
-        {
-            tracing::debug!(%error, "sender report not sent");
-        }
-    }
-}
-
-/// An engine that knows exactly the codecs to be used, spelt as the offer
-/// spells them: so there is nothing for it to match wrongly.
-fn media_engine(plan: &Plan) -> Result<MediaEngine, EngineError> {
-    let mut engine = MediaEngine::default();
-    let tracks = [
-        (&plan.video, MediaKind::Video),
-        (&plan.rtx, MediaKind::Video),
-        (&plan.audio, MediaKind::Audio),
-    ];
-    for (codec, kind) in tracks {
-        let Some(codec) = codec else { continue };
-        let codec = RTCRtpCodecParameters {
-            rtp_codec: engine_codec(codec, kind),
-            payload_type: codec.payload_type,
-        };
-        engine.register_codec(codec, engine_kind(kind))?;
-    }
-    Ok(engine)
-}
-
-fn engine_kind(kind: MediaKind) -> RtpCodecKind {
-    match kind {
-        MediaKind::Video => RtpCodecKind::Video,
-        MediaKind::Audio => RtpCodecKind::Audio,
-    }
-}
-
-fn engine_codec(codec: &Offered, kind: MediaKind) -> RTCRtpCodec {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback {
-        typ: typ.to_owned(),
-        parameter: parameter.to_owned(),
-    };
-    let repairable = kind == MediaKind::Video && !codec.name.eq_ignore_ascii_case("rtx");
-    RTCRtpCodec {
-        mime_type: format!("{}/{}", kind.as_str(), codec.name),
-        clock_rate: codec.clock_rate,
-        channels: codec.channels,
-        sdp_fmtp_line: codec.fmtp.clone(),
-        rtcp_feedback: if repairable {
-            vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")]
-        } else {
-            Vec::new()
-        },
-    }
-}
-
-/// What an RTCP packet of the viewer's asks for.
-fn feedback(packet: &dyn rtc::rtcp::Packet) -> Option<Report> {
-    let packet = packet.as_any();
-    if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-        Some(Report::KeyFrameWanted)
-    } else if packet.is::<TransportLayerNack>() {
-        // Answered by the engine's responder.
-        Some(Report::Feedback("nack"))
-    } else if packet.is::<ReceiverReport>() {
-        Some(Report::Feedback("receiver_report"))
-    } else {
-        None
     }
 }

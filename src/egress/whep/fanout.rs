@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
+use super::engine::Restart;
 use super::group::Group;
 use super::packetizer::Packets;
 use super::reorder;
@@ -42,6 +43,7 @@ pub(super) enum Command {
         data: BytesMut,
     },
     Candidates(SessionId, Vec<String>),
+    Restart(SessionId, Box<Restart>),
     Leave(SessionId, &'static str),
     /// Says goodbye to everybody.
     Close,
@@ -180,6 +182,9 @@ impl Fanout {
                     candidates.iter().for_each(|candidate| viewer.add_candidate(candidate));
                 });
             }
+            Command::Restart(id, restart) => {
+                self.with(id, now, |viewer, _| viewer.restart(now, *restart));
+            }
             Command::Leave(id, end) => self.remove(id, end),
             Command::Close => self.close_all("shutdown").await,
         }
@@ -233,7 +238,7 @@ impl Fanout {
         self.due.remove(&id);
         if let Some(viewer) = self.viewers.remove(&id) {
             tracing::info!(stream = %self.stream.name(), viewer = id.short(), end, "viewer left");
-            let close = || viewer.close(end, &mut self.outbox);
+            let close = || viewer.close(Instant::now(), end, &mut self.outbox);
             match catch_unwind(AssertUnwindSafe(close)) {
                 Ok(sent) => self.sent_bytes.inc_by(sent),
                 Err(_) => self.shared.metrics.panics.inc(),

@@ -1,6 +1,8 @@
 //! What this room counts; what every output counts is `http::SessionMetrics`.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::http::{OutputSessions, SessionMetrics};
 
@@ -10,6 +12,8 @@ pub struct Metrics {
     pub(super) sessions: OutputSessions,
     feedback: IntCounterVec,
     discarded: IntCounterVec,
+    remote_loss: Histogram,
+    round_trip: Histogram,
     pub(super) panics: IntCounter,
 }
 
@@ -32,10 +36,27 @@ impl Metrics {
             ),
             &["reason"],
         )?;
+        let remote_loss = Histogram::with_opts(
+            HistogramOpts::new(
+                "porthole_webrtc_remote_loss_ratio",
+                "Packets that did not reach a viewer, of those sent, between two receiver reports",
+            )
+            .buckets(vec![0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]),
+        )?;
+        let round_trip = Histogram::with_opts(
+            HistogramOpts::new(
+                "porthole_webrtc_rtt_seconds",
+                "Time to a viewer and back, by its receiver reports",
+            )
+            .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 2.0]),
+        )?;
+        registry.register(Box::new(remote_loss.clone()))?;
+        registry.register(Box::new(round_trip.clone()))?;
         registry.register(Box::new(feedback.clone()))?;
         registry.register(Box::new(discarded.clone()))?;
         let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
-        Ok(Self { sessions: sessions.of("whep"), feedback, discarded, panics })
+        let sessions = sessions.of("whep");
+        Ok(Self { sessions, feedback, discarded, remote_loss, round_trip, panics })
     }
 
     /// Counts panics in this family, by `task`, which rooms share.
@@ -51,6 +72,15 @@ impl Metrics {
 
     pub(super) fn feedback(&self, kind: &'static str) {
         self.feedback.with_label_values(&[kind]).inc();
+    }
+
+    /// A receiver report has come.
+    pub(super) fn reception(&self, loss: f64, round_trip: Option<Duration>) {
+        self.feedback("receiver_report");
+        self.remote_loss.observe(loss);
+        if let Some(round_trip) = round_trip {
+            self.round_trip.observe(round_trip.as_secs_f64());
+        }
     }
 
     #[cfg(test)]

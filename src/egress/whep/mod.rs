@@ -1,20 +1,26 @@
 //! WHEP: WebRTC for viewers (draft-ietf-wish-whep).
 //!
-//! Here: the HTTP side (`routes`), sessions and the task per stream that
-//! drives them (`sessions`, `fanout`, `viewer`), frames as RTP payloads
-//! (`packetizer`), the engine behind a narrow interface (`engine`) and the one
-//! UDP port of all viewers (`socket`, `switchboard`).
+//! Here: the HTTP side (`routes`, `offer`, `answer`, `fragment`), sessions and
+//! the task per stream that drives them (`sessions`, `fanout`, `viewer`),
+//! frames as RTP payloads (`packetizer`), the engine behind a narrow interface
+//! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
+//! port of all viewers (`socket`, `switchboard`).
 //! Not here: cameras, transcoding, players.
 //!
 //! Promise: a viewer's first picture is the newest key frame there is, not the
 //! camera's next one; an offer that cannot be served gets a problem that says
 //! why, never a connection without a picture. A frame is cut into packets once
-//! per stream, and read from the bus once, whatever the number of viewers.
+//! per stream, and read from the bus once, whatever the number of viewers; for
+//! each of them it is sealed once, in the buffer it is sent from.
 
+mod answer;
 mod backlog;
 mod candidates;
+mod dtls;
 mod engine;
 mod fanout;
+mod feedback;
+mod fragment;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
@@ -23,12 +29,13 @@ mod offer;
 mod packetizer;
 mod reorder;
 mod routes;
+mod sender;
 mod sessions;
 mod socket;
+mod srtp;
 mod stamps;
 mod stun;
 mod switchboard;
-mod tap;
 mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -13,9 +13,10 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::engine::Plan;
+use super::engine::{self, Plan, Restart};
 use super::fanout::Command;
-use super::offer::{self, BadOffer, MAX_OFFER, Offer};
+use super::fragment::Fragment;
+use super::offer::{BadOffer, MAX_OFFER, Offer};
 use super::switchboard::{Session, SessionId};
 use super::{IceServer, Whep, reorder};
 use crate::auth::{Access, Action, Principal};
@@ -272,8 +273,9 @@ async fn end(
     StatusCode::OK.into_response()
 }
 
-/// Candidates that came after the offer (RFC 8840). Not needed to connect,
-/// since the viewer's own checks reach us; they open the way through a NAT.
+/// Candidates that came after the offer (RFC 8840), or an ICE restart. The
+/// former are not needed to connect, since the viewer's own checks reach us;
+/// they open the way through a NAT.
 async fn trickle(
     State(deps): State<Deps>,
     Path((stream, session)): Path<(String, String)>,
@@ -288,31 +290,61 @@ async fn trickle(
         let detail = "PATCH takes application/trickle-ice-sdpfrag";
         return other_problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
     }
-    if let Some(tag) = headers.get(header::IF_MATCH)
-        && tag.as_bytes() != b"*"
-        && tag.as_bytes() != format!("\"{}\"", session.ufrag).as_bytes()
-    {
-        return other_problem(StatusCode::PRECONDITION_FAILED, "If-Match names another session");
+    // RFC 9725 §4.3.1, as WHEP has it too.
+    let Some(tag) = headers.get(header::IF_MATCH) else {
+        let detail = "PATCH needs If-Match, with the session's ETag";
+        return other_problem(StatusCode::PRECONDITION_REQUIRED, detail);
+    };
+    let any = tag.as_bytes() == b"*";
+    if !any && tag.as_bytes() != format!("\"{}\"", session.ufrag).as_bytes() {
+        let detail = "If-Match is not the session's ETag, which an ICE restart changes";
+        return other_problem(StatusCode::PRECONDITION_FAILED, detail);
     }
-    let fragment = body.ok().and_then(|body| String::from_utf8(body.to_vec()).ok());
-    let Some(fragment) = fragment else {
+    let text = body.ok().and_then(|body| String::from_utf8(body.to_vec()).ok());
+    let Some(text) = text else {
         return other_problem(StatusCode::BAD_REQUEST, "the body cannot be read");
     };
-    let value =
-        |prefix| fragment.lines().find_map(|line: &str| line.trim_end().strip_prefix(prefix));
-    if value("a=ice-ufrag:").is_some_and(|ufrag| ufrag != session.remote_ufrag) {
-        let detail = "ICE restart is not supported; POST a new offer";
-        return other_problem(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let fragment = match Fragment::read(&text) {
+        Ok(fragment) => fragment,
+        Err(error) => return other_problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let known = |(ufrag, _): &(String, String)| *ufrag == session.remote_ufrag;
+    match fragment.credentials.clone().filter(|credentials| !known(credentials)) {
+        Some(_) if !any => {
+            let detail = "an ICE restart needs `If-Match: *`";
+            other_problem(StatusCode::PRECONDITION_FAILED, detail)
+        }
+        Some(credentials) => restart(&deps, id, &session, &fragment, credentials, &headers).await,
+        None => {
+            let _ = session.task.send(Command::Candidates(id, fragment.candidates)).await;
+            StatusCode::NO_CONTENT.into_response()
+        }
     }
-    let candidates: Vec<String> = fragment
-        .lines()
-        .filter_map(|line| line.trim_end().strip_prefix("a=candidate:"))
-        .filter(|candidate| offer::is_usable_candidate(candidate))
-        .take(offer::MAX_CANDIDATES)
-        .map(str::to_owned)
-        .collect();
-    let _ = session.task.send(Command::Candidates(id, candidates)).await;
-    StatusCode::NO_CONTENT.into_response()
+}
+
+/// A viewer that looks for another path keeps its session (RFC 9725 §4.3.3).
+async fn restart(
+    deps: &Deps,
+    id: SessionId,
+    session: &Session,
+    fragment: &Fragment,
+    theirs: (String, String),
+    headers: &HeaderMap,
+) -> Response {
+    let (ufrag, password) = engine::credentials();
+    let Ok(addresses) = deps.whep.addresses(host_address(headers)).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let reply = fragment.reply(&ufrag, &password, &addresses);
+    let etag = HeaderValue::from_str(&format!("\"{ufrag}\"")).expect("hex and quotes");
+    let (remote_ufrag, remote_password) = theirs;
+    let restart = Restart { ufrag, password, remote_ufrag, remote_password };
+    deps.whep.shared.rename(id, &restart);
+    let _ = session.task.send(Command::Restart(id, Box::new(restart))).await;
+    let candidates = Command::Candidates(id, fragment.candidates.clone());
+    let _ = session.task.send(candidates).await;
+    let kind = HeaderValue::from_static(SDP_FRAGMENT);
+    ([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], reply).into_response()
 }
 
 fn find(deps: &Deps, stream: &str, id: &str, caller: Caller) -> Option<(SessionId, Session)> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
-use super::engine::{Peer, Plan};
+use super::dtls::Identity;
+use super::engine::{Peer, Plan, Restart};
 use super::fanout::{Command, Fanout, MAX_COMMANDS};
 use super::offer::Offer;
 use super::socket::Socket;
@@ -36,6 +37,7 @@ pub struct Whep {
 pub(super) struct Shared {
     pub(super) socket: Socket,
     pub(super) metrics: Metrics,
+    pub(super) identity: Arc<Identity>,
     board: Mutex<Switchboard>,
     tasks: Mutex<HashMap<StreamName, Task>>,
 }
@@ -57,11 +59,13 @@ impl Whep {
     ///
     /// # Errors
     ///
-    /// When the port cannot be bound.
+    /// When the port cannot be bound, or no certificate made.
     pub async fn bind(config: Config, metrics: Metrics) -> io::Result<Arc<Self>> {
+        let identity = Identity::generate().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             socket: Socket::bind(config.listen)?,
             metrics,
+            identity: Arc::new(identity),
             board: Mutex::default(),
             tasks: Mutex::default(),
         });
@@ -114,9 +118,8 @@ impl Whep {
             return Err(Code::ViewerLimit.into());
         }
         let internal = |error: io::Error| Fault::new(Code::ViewerIceFailed, error.to_string());
-        let local = self.local_addr().map_err(internal)?;
-        let addresses = candidates::addresses(local, &self.config.advertise, host).await;
-        let (peer, answer) = Peer::answer(asked, offer, plan)
+        let addresses = self.addresses(host).await.map_err(internal)?;
+        let (peer, answer) = Peer::answer(asked, &self.shared.identity, offer, plan)
             .map_err(|error| Fault::new(Code::ViewerBadOffer, error.to_string()))?;
         let answer = candidates::complete(&answer, &addresses);
 
@@ -137,6 +140,12 @@ impl Whep {
         })?;
         tracing::info!(stream = %stream.name(), viewer = id.short(), video, audio, "viewer joins");
         Ok(Begun { id, etag, answer })
+    }
+
+    /// Where viewers reach us, with the address a request came to.
+    pub(super) async fn addresses(&self, host: Option<IpAddr>) -> io::Result<Vec<SocketAddr>> {
+        let local = self.local_addr()?;
+        Ok(candidates::addresses(local, &self.config.advertise, host).await)
     }
 
     /// The session, if it is this principal's and of this stream.
@@ -172,6 +181,11 @@ impl Shared {
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<StreamName, Task>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An ICE restart gives a session other names.
+    pub(super) fn rename(&self, id: SessionId, restart: &Restart) {
+        self.board().rename(id, &restart.ufrag, &restart.remote_ufrag);
     }
 
     /// Hands a viewer to its stream's task, starting that if there is none.
@@ -277,6 +291,11 @@ impl Place {
 
     pub(super) fn first_frame(&self, after: Duration) {
         self.shared.metrics.sessions.first_frame(after.as_secs_f64());
+    }
+
+    /// What a receiver report said.
+    pub(super) fn reception(&self, loss: f64, round_trip: Option<Duration>) {
+        self.shared.metrics.reception(loss, round_trip);
     }
 
     pub(super) fn feedback(&self, kind: &'static str) {

@@ -190,21 +190,46 @@ impl Socket {
 impl Outbox {
     /// Adds a datagram.
     pub(super) fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, datagram: &[u8]) {
+        self.write(to, from, |bytes| {
+            bytes.extend_from_slice(datagram);
+            true
+        });
+    }
+
+    /// Adds the datagram that `write` appends; none if it says so. Returns what
+    /// it said.
+    pub(super) fn write(
+        &mut self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(datagram);
+        if !write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return false;
+        }
         let end = self.bytes.len();
+        let length = end - start;
         if let Some(run) = self.runs.last_mut()
             && (run.to, run.from) == (to, from)
             // A shorter one ends a run: only the last segment may be short.
             && run.end - run.start == run.segment * run.count
-            && datagram.len() <= run.segment
+            && length <= run.segment
             && end - run.start <= MAX_RUN
         {
             run.end = end;
             run.count += 1;
-            return;
+            return true;
         }
-        self.runs.push(Run { to, from, start, end, segment: datagram.len().max(1), count: 1 });
+        self.runs.push(Run { to, from, start, end, segment: length.max(1), count: 1 });
+        true
+    }
+
+    /// The datagrams one by one.
+    #[cfg(test)]
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.runs.iter().flat_map(|run| self.bytes[run.start..run.end].chunks(run.segment))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -79,6 +79,17 @@ impl Switchboard {
         }
     }
 
+    /// The session is known by another `ice-ufrag` from now on; addresses that
+    /// have proven to be the viewer's stay so.
+    pub(super) fn rename(&mut self, id: SessionId, ufrag: &str, remote_ufrag: &str) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            self.by_ufrag.remove(&session.ufrag);
+            self.by_ufrag.insert(ufrag.to_owned(), id);
+            ufrag.clone_into(&mut session.ufrag);
+            remote_ufrag.clone_into(&mut session.remote_ufrag);
+        }
+    }
+
     pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
     }

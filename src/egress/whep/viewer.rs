@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::backlog::{Backlog, Waiting};
-use super::engine::{Peer, Report};
+use super::engine::{Peer, Report, Restart};
 use super::group::Group;
 use super::offer::MAX_CANDIDATES;
 use super::packetizer::{Packets, Payload};
+use super::sender::Route;
 use super::sessions::Place;
 use super::socket::Outbox;
 use super::stamps;
@@ -136,7 +137,7 @@ impl Viewer {
         self.peer.receive(now, from, data);
         let mut answered = false;
         let addresses = &self.addresses;
-        self.peer.drain(|peer, datagram| {
+        self.peer.drain(now, |peer, datagram| {
             answered |= peer == from;
             let ours = if peer == from { to } else { source(addresses, peer) };
             outbox.push(peer, ours, datagram);
@@ -157,6 +158,12 @@ impl Viewer {
         }
         self.candidates += 1;
         self.peer.add_candidate(candidate);
+    }
+
+    /// The viewer looks for another path. The limit of candidates is that of
+    /// its whole session.
+    pub(super) fn restart(&mut self, now: Instant, restart: Restart) {
+        self.peer.restart(now, restart);
     }
 
     /// A deadline has come.
@@ -259,13 +266,23 @@ impl Viewer {
             self.allowance = self.allowance.saturating_add(gained).min(BURST);
             self.allowance_at = now;
         }
+        if let Some(to) = self.peer.path() {
+            let route = Route { to, from: source(&self.addresses, to) };
+            self.sent += self.peer.repair(now, route, outbox) as u64;
+            self.send_queued(now, route, outbox);
+        }
+        let addresses = &self.addresses;
+        let push = |peer, datagram: &[u8]| outbox.push(peer, source(addresses, peer), datagram);
+        self.peer.drain(now, push);
+    }
+
+    fn send_queued(&mut self, now: Instant, route: Route, outbox: &mut Outbox) {
         while let Some(Waiting { packets, ticks, done, .. }) = self.queue.front_mut() {
-            let rest = &packets.payloads[*done..];
-            let fits = count_within(rest, self.allowance);
+            let fits = count_within(&packets.payloads[*done..], self.allowance);
             if fits == 0 {
                 break;
             }
-            let bytes = self.peer.send(now, packets.kind, &rest[..fits], *ticks);
+            let bytes = self.peer.send(packets, *done..*done + fits, *ticks, route, outbox);
             self.sent += bytes as u64;
             self.allowance = self.allowance.saturating_sub(bytes);
             *done += fits;
@@ -274,7 +291,8 @@ impl Viewer {
             }
             // A restamped frame says nothing true about the wall clock.
             if *ticks == packets.ticks {
-                self.peer.report(now, packets.kind, packets.wall, *ticks);
+                let (kind, wall) = (packets.kind, packets.wall);
+                self.peer.report(now, kind, wall, *ticks, route, outbox);
             }
             self.queue.pop();
             if !self.started {
@@ -282,8 +300,6 @@ impl Viewer {
                 self.place.first_frame(self.asked.elapsed());
             }
         }
-        let addresses = &self.addresses;
-        self.peer.drain(|peer, datagram| outbox.push(peer, source(addresses, peer), datagram));
     }
 
     /// Follows up whatever just happened: sends what can be sent, heeds what
@@ -311,7 +327,10 @@ impl Viewer {
                         return Health::Over("ice_failed");
                     }
                     Report::Closed => return Health::Over("closed"),
-                    Report::Feedback(kind) => self.place.feedback(kind),
+                    Report::Nack { .. } => self.place.feedback("nack"),
+                    Report::Reception { fraction_lost, round_trip } => {
+                        self.place.reception(f64::from(fraction_lost) / 256.0, round_trip);
+                    }
                     Report::Connected => self.connect(now),
                     Report::KeyFrameWanted => self.key_frame_wanted(now),
                 }
@@ -345,10 +364,11 @@ impl Viewer {
     }
 
     /// Says goodbye.
-    pub(super) fn close(mut self, end: &'static str, outbox: &mut Outbox) -> u64 {
-        self.peer.close();
+    pub(super) fn close(mut self, now: Instant, end: &'static str, outbox: &mut Outbox) -> u64 {
+        self.peer.close(now);
         let addresses = &self.addresses;
-        self.peer.drain(|peer, datagram| outbox.push(peer, source(addresses, peer), datagram));
+        let push = |peer, datagram: &[u8]| outbox.push(peer, source(addresses, peer), datagram);
+        self.peer.drain(now, push);
         self.place.ended(end, self.asked.elapsed());
         self.sent
     }

@@ -1,0 +1,240 @@
+//! The answer's SDP (RFC 8829 §5.3, RFC 3264 §6), and what of the offer is
+//! about the connection and not about codecs.
+
+use std::fmt::Write;
+
+use super::engine::Plan;
+use super::offer::Offered;
+use crate::media::MediaKind;
+
+/// What a viewer says of its side of the connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) ufrag: String,
+    pub(super) password: String,
+    /// SHA-256 fingerprints, any of which its certificate may have.
+    pub(super) fingerprints: Vec<String>,
+    /// It waits for us to begin DTLS (`a=setup:passive`).
+    pub(super) passive: bool,
+    /// It does not check connectivity by itself (RFC 8445 §2.5).
+    pub(super) lite: bool,
+    /// Candidates, without `a=candidate:`.
+    pub(super) candidates: Vec<String>,
+    sections: Vec<Section>,
+    bundled: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Section {
+    kind: Option<MediaKind>,
+    media: String,
+    protocol: String,
+    /// The first format, which a refusal has to repeat.
+    format: String,
+    mid: String,
+    receives: bool,
+    /// Values of `a=rtcp-fb`, behind the payload type or `*`.
+    feedback: Vec<(String, String)>,
+}
+
+/// Our side.
+pub(super) struct Local<'a> {
+    pub(super) ufrag: &'a str,
+    pub(super) password: &'a str,
+    pub(super) fingerprint: &'a str,
+}
+
+/// SSRCs of one track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ssrcs {
+    pub(super) media: u32,
+    pub(super) rtx: Option<u32>,
+}
+
+impl Remote {
+    /// Reads an offer that `Offer` has found to be whole.
+    pub(super) fn read(sdp: &str) -> Self {
+        let mut remote = Self::default();
+        let first = |to: &mut String, value: &str| {
+            if to.is_empty() {
+                value.clone_into(to);
+            }
+        };
+        for line in sdp.lines().map(str::trim_end) {
+            if let Some(media) = line.strip_prefix("m=") {
+                remote.sections.push(Section::new(media));
+                continue;
+            }
+            let Some(attribute) = line.strip_prefix("a=") else { continue };
+            let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+            match name {
+                "ice-ufrag" => first(&mut remote.ufrag, value),
+                "ice-pwd" => first(&mut remote.password, value),
+                "ice-lite" => remote.lite = true,
+                "setup" => remote.passive |= value == "passive",
+                "group" => remote.bundled |= value.starts_with("BUNDLE"),
+                "candidate" => remote.candidates.push(value.to_owned()),
+                "fingerprint" => {
+                    let (algorithm, print) = value.split_once(' ').unwrap_or_default();
+                    if algorithm.eq_ignore_ascii_case("sha-256") {
+                        remote.fingerprints.push(print.trim().to_owned());
+                    }
+                }
+                _ => {
+                    if let Some(section) = remote.sections.last_mut() {
+                        section.attribute(name, value);
+                    }
+                }
+            }
+        }
+        remote
+    }
+
+    /// Whether an answer can name the sections that share a connection (RFC
+    /// 9143 §7.2).
+    pub(super) fn is_named(&self) -> bool {
+        !self.bundled || self.sections.iter().all(|section| !section.mid.is_empty())
+    }
+
+    /// The section that gets the track of a kind: the first that receives it.
+    /// Without BUNDLE a second section would need a connection of its own.
+    fn section_of(&self, kind: MediaKind, plan: &Plan) -> Option<usize> {
+        let planned = match kind {
+            MediaKind::Video => plan.video.is_some(),
+            MediaKind::Audio => plan.audio.is_some() && (self.bundled || plan.video.is_none()),
+        };
+        let fits = |section: &Section| section.kind == Some(kind) && section.receives;
+        self.sections.iter().position(fits).filter(|_| planned)
+    }
+
+    /// Writes the answer, without candidates.
+    pub(super) fn answer(
+        &self,
+        local: &Local<'_>,
+        plan: &Plan,
+        video: Ssrcs,
+        audio: Ssrcs,
+    ) -> String {
+        let live = [MediaKind::Video, MediaKind::Audio].map(|kind| self.section_of(kind, plan));
+        let mut out = String::with_capacity(2048);
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            write!(out, "{text}\r\n").expect("a String takes all");
+        };
+        let session = rand::random::<u64>() >> 1;
+        line(format_args!("v=0"));
+        line(format_args!("o=- {session} 1 IN IP4 127.0.0.1"));
+        line(format_args!("s=-"));
+        line(format_args!("t=0 0"));
+        if self.bundled {
+            let mids = self.sections.iter().enumerate();
+            let mids = mids.filter(|(at, _)| live.contains(&Some(*at)));
+            let mids: String = mids.map(|(_, section)| format!(" {}", section.mid)).collect();
+            line(format_args!("a=group:BUNDLE{mids}"));
+        }
+        // One stream id for both tracks, so that a player keeps them in step.
+        line(format_args!("a=msid-semantic: WMS porthole"));
+        for (at, section) in self.sections.iter().enumerate() {
+            let kind = section.kind.filter(|_| live.contains(&Some(at)));
+            let Section { media, protocol, format, .. } = section;
+            let Some(kind) = kind else {
+                line(format_args!("m={media} 0 {protocol} {format}"));
+                line(format_args!("c=IN IP4 0.0.0.0"));
+                section.mid_line().into_iter().for_each(|mid| line(format_args!("{mid}")));
+                line(format_args!("a=inactive"));
+                continue;
+            };
+            let (codec, rtx, ssrcs) = match kind {
+                MediaKind::Video => (&plan.video, &plan.rtx, video),
+                MediaKind::Audio => (&plan.audio, &None, audio),
+            };
+            let codecs: Vec<&Offered> = codec.iter().chain(rtx).collect();
+            let formats: String =
+                codecs.iter().map(|codec| format!(" {}", codec.payload_type)).collect();
+            line(format_args!("m={media} 9 {protocol}{formats}"));
+            line(format_args!("c=IN IP4 0.0.0.0"));
+            section.mid_line().into_iter().for_each(|mid| line(format_args!("{mid}")));
+            line(format_args!("a=sendonly"));
+            line(format_args!("a=ice-ufrag:{}", local.ufrag));
+            line(format_args!("a=ice-pwd:{}", local.password));
+            line(format_args!("a=fingerprint:sha-256 {}", local.fingerprint));
+            let setup = if self.passive { "active" } else { "passive" };
+            line(format_args!("a=setup:{setup}"));
+            line(format_args!("a=rtcp-mux"));
+            line(format_args!("a=rtcp-rsize"));
+            for codec in codecs {
+                section.codec(codec, &mut line);
+            }
+            line(format_args!("a=msid:porthole {}", kind.as_str()));
+            let Ssrcs { media, rtx } = ssrcs;
+            if let Some(rtx) = rtx {
+                line(format_args!("a=ssrc-group:FID {media} {rtx}"));
+            }
+            for ssrc in std::iter::once(media).chain(rtx) {
+                line(format_args!("a=ssrc:{ssrc} cname:{CNAME}"));
+                line(format_args!("a=ssrc:{ssrc} msid:porthole {}", kind.as_str()));
+            }
+        }
+        out
+    }
+}
+
+/// The same for all tracks, which a player is to keep in step (RFC 8834 §4.9).
+pub(super) const CNAME: &str = "porthole";
+
+impl Section {
+    /// From `video 9 UDP/TLS/RTP/SAVPF 96 97`.
+    fn new(media: &str) -> Self {
+        let mut words = media.split_ascii_whitespace();
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let (media, port, protocol, format) = (word(), word(), word(), word());
+        let kind = match media.as_str() {
+            "video" => Some(MediaKind::Video),
+            "audio" => Some(MediaKind::Audio),
+            _ => None,
+        };
+        Self { kind, media, protocol, format, receives: port != "0", ..Self::default() }
+    }
+
+    fn attribute(&mut self, name: &str, value: &str) {
+        match name {
+            "sendonly" | "inactive" => self.receives = false,
+            "mid" => value.clone_into(&mut self.mid),
+            "rtcp-fb" => {
+                if let Some((payload_type, what)) = value.split_once(' ') {
+                    self.feedback.push((payload_type.to_owned(), what.trim().to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn mid_line(&self) -> Option<String> {
+        (!self.mid.is_empty()).then(|| format!("a=mid:{}", self.mid))
+    }
+
+    /// A codec as it was offered, with the feedback we heed (RFC 4585 §4.2).
+    fn codec(&self, codec: &Offered, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+        const HEEDED: [&str; 3] = ["nack", "nack pli", "ccm fir"];
+        let Offered { payload_type, name, clock_rate, channels, fmtp } = codec;
+        match channels {
+            0 => line(format_args!("a=rtpmap:{payload_type} {name}/{clock_rate}")),
+            _ => line(format_args!("a=rtpmap:{payload_type} {name}/{clock_rate}/{channels}")),
+        }
+        if !fmtp.is_empty() {
+            line(format_args!("a=fmtp:{payload_type} {fmtp}"));
+        }
+        for heeded in HEEDED {
+            let offered = |(of, what): &(String, String)| {
+                what == heeded && (of == "*" || *of == payload_type.to_string())
+            };
+            // About a retransmission nothing is asked (RFC 4588 §6.3).
+            if name != "rtx" && self.feedback.iter().any(offered) {
+                line(format_args!("a=rtcp-fb:{payload_type} {heeded}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,289 @@
+//! One RTP stream to one viewer (RFC 3550): numbers packets, seals them into
+//! the outbox, and sends again what was lost.
+//!
+//! What was sent is remembered picture by picture, as a pointer to the packets
+//! that all viewers share: nothing is kept per viewer and packet.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{CNAME, Ssrcs};
+use super::feedback::Reception;
+use super::offer::Offered;
+use super::packetizer::{Packets, Payload};
+use super::socket::Outbox;
+use super::srtp::Sealer;
+use crate::media::WallTime;
+
+/// RFC 3550 §6.2 would allow 5 s; players line sound and picture up only once
+/// they have a report of both, so: often.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Packets that can be sent again: 1 s at 10 Mbit/s. A player that waits longer
+/// for one has asked for a key frame.
+const REMEMBERED: usize = 1024;
+
+/// What may be sent again, so that nobody makes us send much by asking often:
+/// a quarter of 16 Mbit/s, and 256 KiB at once.
+const REPAIR_BYTES_PER_SECOND: f64 = 500_000.0;
+const REPAIR_BURST: f64 = 262_144.0;
+
+/// Sender reports that a viewer may refer to.
+const REPORTS: usize = 8;
+
+/// Where to, and which of our addresses from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) to: SocketAddr,
+    pub(super) from: Option<IpAddr>,
+}
+
+/// State of one RTP stream.
+pub(super) struct Sender {
+    stream: Numbered,
+    /// Retransmissions as a stream of their own (RFC 4588).
+    rtx: Option<Numbered>,
+    /// Random offset of all timestamps (RFC 3550 §5.1).
+    timestamp_offset: u32,
+    packets: u32,
+    octets: u32,
+    next_report: Option<Instant>,
+    /// Middle bits of the time in a report, and when it was sent.
+    reports: VecDeque<(u32, Instant)>,
+    sent: VecDeque<Sent>,
+    remembered: usize,
+    repair: f64,
+    repair_at: Option<Instant>,
+}
+
+/// An SSRC's numbers.
+struct Numbered {
+    ssrc: u32,
+    payload_type: u8,
+    /// Of the next packet: its sequence number, counted on over wraps. Only
+    /// ever goes up, since it makes the nonce.
+    index: u64,
+}
+
+/// Packets sent in a row, of one picture.
+struct Sent {
+    first: u64,
+    packets: Arc<Packets>,
+    range: Range<usize>,
+    ticks: i64,
+}
+
+impl Numbered {
+    fn new(ssrc: u32, codec: &Offered) -> Self {
+        // RFC 3711 §3.3.1: a receiver that loses the packets before the first
+        // wrap would get the rollover counter wrong, so start well before it.
+        let index = u64::from(rand::random::<u16>() >> 1);
+        Self { ssrc, payload_type: codec.payload_type, index }
+    }
+
+    /// Writes header and payload and seals them. `index` is one that was never
+    /// used, or that had the very same content.
+    fn write(
+        &self,
+        sealer: &mut Sealer,
+        index: u64,
+        packet: Content<'_>,
+        route: Route,
+        outbox: &mut Outbox,
+    ) -> bool {
+        outbox.write(route.to, route.from, |out| {
+            let start = out.len();
+            let Content { timestamp, marker, original, payload } = packet;
+            let mut header = [0; super::srtp::HEADER];
+            header[0] = 2 << 6;
+            header[1] = u8::from(marker) << 7 | self.payload_type & 0x7f;
+            header[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+            header[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
+            out.extend_from_slice(&header);
+            if let Some(original) = original {
+                out.extend_from_slice(&original.to_be_bytes());
+            }
+            out.extend_from_slice(payload);
+            let sealed = sealer.seal(self.ssrc, index, out, start);
+            sealed.inspect_err(|error| tracing::debug!(%error, "packet not sealed")).is_ok()
+        })
+    }
+}
+
+/// What a packet says, beyond whose it is.
+#[derive(Clone, Copy)]
+struct Content<'a> {
+    timestamp: u32,
+    marker: bool,
+    /// Of a retransmission: the sequence number it had (RFC 4588 §4).
+    original: Option<u16>,
+    payload: &'a [u8],
+}
+
+impl Sender {
+    pub(super) fn new(codec: &Offered, rtx: Option<&Offered>) -> Self {
+        let stream = Numbered::new(rand::random(), codec);
+        let ssrc = || stream.ssrc ^ rand::random_range(1..=u32::MAX);
+        let rtx = rtx.map(|codec| Numbered::new(ssrc(), codec));
+        Self {
+            stream,
+            rtx,
+            timestamp_offset: rand::random(),
+            packets: 0,
+            octets: 0,
+            next_report: None,
+            reports: VecDeque::new(),
+            sent: VecDeque::new(),
+            remembered: 0,
+            repair: REPAIR_BURST,
+            repair_at: None,
+        }
+    }
+
+    pub(super) fn ssrcs(&self) -> Ssrcs {
+        Ssrcs { media: self.stream.ssrc, rtx: self.rtx.as_ref().map(|rtx| rtx.ssrc) }
+    }
+
+    /// RTP timestamp of a moment; wraps, as RFC 3550 §5.1 intends.
+    fn timestamp(&self, ticks: i64, payload: &Payload) -> u32 {
+        (ticks as u32).wrapping_add(self.timestamp_offset).wrapping_add(payload.later)
+    }
+
+    /// Sends part of a frame, stamped `ticks`; returns the bytes of RTP.
+    pub(super) fn send(
+        &mut self,
+        sealer: &mut Sealer,
+        packets: &Arc<Packets>,
+        range: Range<usize>,
+        ticks: i64,
+        route: Route,
+        outbox: &mut Outbox,
+    ) -> usize {
+        let (first, mut bytes) = (self.stream.index, 0);
+        for payload in &packets.payloads[range.clone()] {
+            let content = Content {
+                timestamp: self.timestamp(ticks, payload),
+                marker: payload.marker,
+                original: None,
+                payload: &payload.bytes,
+            };
+            let index = self.stream.index;
+            self.stream.index += 1;
+            if self.stream.write(sealer, index, content, route, outbox) {
+                bytes += super::srtp::HEADER + payload.bytes.len();
+                self.octets = self.octets.wrapping_add(payload.bytes.len() as u32);
+                self.packets = self.packets.wrapping_add(1);
+            }
+        }
+        self.remembered += range.len();
+        self.sent.push_back(Sent { first, packets: Arc::clone(packets), range, ticks });
+        while self.remembered > REMEMBERED && self.sent.len() > 1 {
+            let forgotten = self.sent.pop_front();
+            self.remembered -= forgotten.map_or(0, |sent| sent.range.len());
+        }
+        bytes
+    }
+
+    /// Sends a packet again that the viewer misses, if it is remembered;
+    /// returns the bytes of RTP.
+    pub(super) fn resend(
+        &mut self,
+        sealer: &mut Sealer,
+        now: Instant,
+        sequence_number: u16,
+        route: Route,
+        outbox: &mut Outbox,
+    ) -> Option<usize> {
+        let newest = self.stream.index.checked_sub(1)?;
+        let behind = (newest as u16).wrapping_sub(sequence_number);
+        let index = newest.checked_sub(u64::from(behind))?;
+        let place = self.sent.partition_point(|sent| sent.first <= index).checked_sub(1)?;
+        let sent = self.sent.get(place)?;
+        let at = usize::try_from(index - sent.first).ok().filter(|at| *at < sent.range.len())?;
+        let payload = sent.packets.payloads.get(sent.range.start + at)?;
+
+        let waited = self.repair_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let gained = waited.as_secs_f64() * REPAIR_BYTES_PER_SECOND;
+        self.repair_at = Some(now);
+        self.repair = (self.repair + gained).min(REPAIR_BURST);
+        if self.repair < payload.bytes.len() as f64 {
+            return None;
+        }
+        self.repair -= payload.bytes.len() as f64;
+        let mut content = Content {
+            timestamp: self.timestamp(sent.ticks, payload),
+            marker: payload.marker,
+            original: None,
+            payload: &payload.bytes,
+        };
+        let written = match &mut self.rtx {
+            Some(rtx) => {
+                content.original = Some(sequence_number);
+                let index = rtx.index;
+                rtx.index += 1;
+                rtx.write(sealer, index, content, route, outbox)
+            }
+            // The same packet under its own number is the same to the byte.
+            None => self.stream.write(sealer, index, content, route, outbox),
+        };
+        written.then_some(super::srtp::HEADER + payload.bytes.len())
+    }
+
+    /// A report that ties the wall clock to media time (RFC 3550 §6.4.1), with
+    /// our name (§6.5), if one is due. `wall` is when the moment `ticks` was
+    /// captured.
+    pub(super) fn report(&mut self, now: Instant, wall: WallTime, ticks: i64) -> Option<[u8; 48]> {
+        if self.next_report.is_some_and(|due| now < due) {
+            return None;
+        }
+        self.next_report = Some(now + REPORT_EVERY);
+        let ntp = wall.ntp();
+        if self.reports.len() == REPORTS {
+            self.reports.pop_front();
+        }
+        self.reports.push_back(((ntp >> 16) as u32, now));
+
+        const SENDER_REPORT: [u8; 4] = [0x80, 200, 0, 6];
+        const DESCRIPTION: [u8; 4] = [0x81, 202, 0, 4];
+        const NAME: u8 = 1;
+        let mut out = [0; 48];
+        let ssrc = self.stream.ssrc.to_be_bytes();
+        let rtp = (ticks as u32).wrapping_add(self.timestamp_offset);
+        let name = CNAME.as_bytes();
+        let parts: [&[u8]; 10] = [
+            &SENDER_REPORT,
+            &ssrc,
+            &ntp.to_be_bytes(),
+            &rtp.to_be_bytes(),
+            &self.packets.to_be_bytes(),
+            &self.octets.to_be_bytes(),
+            &DESCRIPTION,
+            &ssrc,
+            &[NAME, name.len() as u8],
+            // The rest is zero, which ends the list (§6.5).
+            name,
+        ];
+        let mut at = 0;
+        for part in parts {
+            out[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        Some(out)
+    }
+
+    /// Time to the viewer and back (RFC 3550 §6.4.1), by our own clock: the one
+    /// in the report is the camera's.
+    pub(super) fn round_trip(&self, now: Instant, block: &Reception) -> Option<Duration> {
+        let (_, sent) = self.reports.iter().rev().find(|(ntp, _)| *ntp == block.last_report)?;
+        let delay = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
+        now.saturating_duration_since(*sent).checked_sub(delay)
+    }
+}
+
+#[cfg(test)]
+#[path = "sender_tests.rs"]
+mod tests;
