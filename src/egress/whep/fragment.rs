@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use super::candidates;
 use super::offer::{MAX_CANDIDATES, is_usable_candidate};
@@ -10,8 +11,9 @@ use super::offer::{MAX_CANDIDATES, is_usable_candidate};
 /// What a viewer sends with PATCH.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fragment {
-    /// `a=ice-ufrag` and `a=ice-pwd`, where both are there.
-    pub(super) credentials: Option<(String, String)>,
+    /// `a=ice-ufrag` and `a=ice-pwd`, the first of each.
+    pub(super) ufrag: Option<String>,
+    pub(super) password: Option<String>,
     /// Candidates that may be tried, without `a=candidate:`.
     pub(super) candidates: Vec<String>,
     /// The first section, which stands for all that share its connection.
@@ -25,8 +27,8 @@ pub(super) struct Fragment {
 pub(super) struct BadFragment(&'static str);
 
 /// RFC 8839 §5.4.
-const UFRAG_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;
-const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 22..=256;
+const UFRAG_LENGTH: RangeInclusive<usize> = 4..=256;
+const PASSWORD_LENGTH: RangeInclusive<usize> = 22..=256;
 
 /// A section's line and name are repeated in our reply.
 const MAX_REPEATED: usize = 200;
@@ -39,8 +41,12 @@ impl Fragment {
             mid: "0".to_owned(),
             ..Self::default()
         };
-        let (mut ufrag, mut password, mut sections) = (None, None, 0);
-        for line in text.lines().map(str::trim_end) {
+        let mut sections = 0;
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            // RFC 8866 §5: one small letter, then `=`.
+            if !matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]) {
+                return Err(BadFragment("it is no fragment of SDP"));
+            }
             let repeated = |value: &str| {
                 (value.len() <= MAX_REPEATED)
                     .then(|| value.to_owned())
@@ -56,28 +62,21 @@ impl Fragment {
                     fragment.mid = repeated(mid)?;
                 }
             } else if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
-                ufrag.get_or_insert(value);
+                let usable = is_ice_string(value, &UFRAG_LENGTH);
+                let bad = BadFragment("`a=ice-ufrag` cannot be used");
+                let value = usable.then(|| value.to_owned()).ok_or(bad)?;
+                fragment.ufrag.get_or_insert(value);
             } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
-                password.get_or_insert(value);
+                let usable = is_ice_string(value, &PASSWORD_LENGTH);
+                let bad = BadFragment("`a=ice-pwd` cannot be used");
+                let value = usable.then(|| value.to_owned()).ok_or(bad)?;
+                fragment.password.get_or_insert(value);
             } else if let Some(candidate) = line.strip_prefix("a=candidate:")
                 && is_usable_candidate(candidate)
                 && fragment.candidates.len() < MAX_CANDIDATES
             {
                 fragment.candidates.push(candidate.to_owned());
             }
-        }
-        let fits = |value: &str, length: &std::ops::RangeInclusive<usize>| {
-            let ice_char = |byte: u8| {
-                byte.is_ascii_alphanumeric()
-                    || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'#')
-            };
-            length.contains(&value.len()) && value.bytes().all(ice_char)
-        };
-        if let (Some(ufrag), Some(password)) = (ufrag, password) {
-            if !fits(ufrag, &UFRAG_LENGTH) || !fits(password, &PASSWORD_LENGTH) {
-                return Err(BadFragment("`a=ice-ufrag` or `a=ice-pwd` cannot be used"));
-            }
-            fragment.credentials = Some((ufrag.to_owned(), password.to_owned()));
         }
         Ok(fragment)
     }
@@ -95,6 +94,12 @@ impl Fragment {
     }
 }
 
+fn is_ice_string(value: &str, length: &RangeInclusive<usize>) -> bool {
+    // RFC 8839 §5.4 has letters, digits, `+` and `/`; browsers have had more.
+    let ice_char = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=#".contains(&byte);
+    length.contains(&value.len()) && value.bytes().all(ice_char)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +113,8 @@ mod tests {
     #[test]
     fn candidates_and_credentials_are_found() {
         let fragment = Fragment::read(TRICKLE).unwrap();
-        let (ufrag, password) = fragment.credentials.clone().unwrap();
-        assert_eq!((&*ufrag, &*password), ("EsAw", "P2uYro0UCOQ4zxjKXaWCBui1"));
+        assert_eq!(fragment.ufrag.as_deref(), Some("EsAw"));
+        assert_eq!(fragment.password.as_deref(), Some("P2uYro0UCOQ4zxjKXaWCBui1"));
         assert_eq!(fragment.candidates.len(), 1, "TCP from there cannot be reached");
     }
 
@@ -142,7 +147,10 @@ mod tests {
             assert!(credentials(ufrag, password).is_err(), "{ufrag} {password}");
         }
         assert!(Fragment::read(&format!("m={}", "x".repeat(201))).is_err());
-        assert_eq!(Fragment::read("a=ice-ufrag:abcd").unwrap().credentials, None);
+        for not_sdp in ["hello", "A=b", "{}", "=", "a"] {
+            assert!(Fragment::read(not_sdp).is_err(), "{not_sdp}");
+        }
+        assert_eq!(Fragment::read("\r\n"), Fragment::read(""));
         let many = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(100);
         assert_eq!(Fragment::read(&many).unwrap().candidates.len(), MAX_CANDIDATES);
     }

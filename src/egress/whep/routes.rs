@@ -296,7 +296,10 @@ async fn trickle(
         return other_problem(StatusCode::PRECONDITION_REQUIRED, detail);
     };
     let any = tag.as_bytes() == b"*";
-    if !any && tag.as_bytes() != format!("\"{}\"", session.ufrag).as_bytes() {
+    let etag = format!("\"{}\"", session.ufrag);
+    // RFC 9110 §13.1.1 allows a list; ours has no comma.
+    let mut tags = tag.to_str().unwrap_or_default().split(',').map(str::trim);
+    if !any && !tags.any(|tag| tag == etag) {
         let detail = "If-Match is not the session's ETag, which an ICE restart changes";
         return other_problem(StatusCode::PRECONDITION_FAILED, detail);
     }
@@ -308,14 +311,19 @@ async fn trickle(
         Ok(fragment) => fragment,
         Err(error) => return other_problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let known = |(ufrag, _): &(String, String)| *ufrag == session.remote_ufrag;
-    match fragment.credentials.clone().filter(|credentials| !known(credentials)) {
-        Some(_) if !any => {
+    match (fragment.ufrag.clone(), fragment.password.clone()) {
+        (Some(ufrag), _) if ufrag != session.remote_ufrag && !any => {
             let detail = "an ICE restart needs `If-Match: *`";
             other_problem(StatusCode::PRECONDITION_FAILED, detail)
         }
-        Some(credentials) => restart(&deps, id, &session, &fragment, credentials, &headers).await,
-        None => {
+        (Some(ufrag), None) if ufrag != session.remote_ufrag => {
+            let detail = "a new `a=ice-ufrag` needs a new `a=ice-pwd`";
+            other_problem(StatusCode::BAD_REQUEST, detail)
+        }
+        (Some(ufrag), Some(password)) if ufrag != session.remote_ufrag => {
+            restart(&deps, id, &session, &fragment, (ufrag, password), &headers).await
+        }
+        _ => {
             let _ = session.task.send(Command::Candidates(id, fragment.candidates)).await;
             StatusCode::NO_CONTENT.into_response()
         }
