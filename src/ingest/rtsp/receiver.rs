@@ -142,6 +142,12 @@ impl Receiver {
     /// Takes what came as RTP: a datagram, or a frame of the connection.
     /// [`Receiver::pull`] until there is nothing before the next one.
     pub fn push(&mut self, data: Bytes, now: Instant) {
+        self.place(data, now);
+        self.expire(now);
+    }
+
+    /// Finds what it is, and where it belongs.
+    fn place(&mut self, data: Bytes, now: Instant) {
         let Ok((header, payload)) = PacketHeader::validate(&data[..]) else {
             self.arrivals.malformed += 1;
             return;
@@ -183,7 +189,6 @@ impl Receiver {
             },
             None => self.arrivals.foreign += 1,
         }
-        self.expire(now);
     }
 
     /// The next packet in order.

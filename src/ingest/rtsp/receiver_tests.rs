@@ -133,6 +133,15 @@ fn a_missing_packet_is_waited_for_and_then_counted() {
 }
 
 #[test]
+fn a_wait_ends_whatever_comes_then() {
+    for data in [Bytes::from_static(b"no RTP"), rtp(SSRC + 1, 9, 0), rtp(SSRC, 1, 0)] {
+        let mut bench = received(Carrier::Unordered, &[1, 3]);
+        bench.push(MS + WAIT, data);
+        assert_eq!((bench.numbers(), bench.receiver.deadline()), (vec![(1, 0), (3, 1)], None));
+    }
+}
+
+#[test]
 fn duplicates_are_dropped_and_counted() {
     for carrier in [Carrier::Ordered, Carrier::Unordered] {
         let bench = received(carrier, &[1, 1, 2, 1, 2, 3]);
