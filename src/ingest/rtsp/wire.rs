@@ -18,6 +18,8 @@ const MAX_MESSAGE: usize = 64 << 10;
 /// What is skipped between two messages before the stream counts as lost:
 /// less than a second of video.
 const MAX_STRAY: usize = 64 << 10;
+/// Longest name of a method; GET_PARAMETER has 13.
+const MAX_METHOD: usize = 20;
 /// An interleaved packet and the four bytes before it.
 const MAX_PACKET: usize = 4 + u16::MAX as usize;
 /// Most bytes that can be waiting when [`Wire::next`] wants more.
@@ -264,12 +266,14 @@ fn start(bytes: &[u8]) -> Start {
     if bytes[0] == b'$' {
         return Start::Packet;
     }
-    // A method, or `RTSP/1.0`; the longest is GET_PARAMETER.
+    // A method, or `RTSP/1.0`. No further than that: each of many capitals in
+    // a row may be asked about.
+    let bytes = &bytes[..bytes.len().min(MAX_METHOD + 1)];
     let word = bytes.iter().position(|byte| !(byte.is_ascii_uppercase() || *byte == b'_'));
     match word {
         Some(4) if bytes[..5] == *b"RTSP/" => Start::Message,
-        Some(4..=20) if word.is_some_and(|end| bytes[end] == b' ') => Start::Message,
-        None if bytes.len() <= 20 => Start::Unclear,
+        Some(4..=MAX_METHOD) if word.is_some_and(|end| bytes[end] == b' ') => Start::Message,
+        None if bytes.len() <= MAX_METHOD => Start::Unclear,
         _ => Start::Stray,
     }
 }
@@ -295,7 +299,7 @@ fn read_head(bytes: &[u8]) -> Result<Head, Broken> {
     for (name, value) in headers(lines) {
         if name.eq_ignore_ascii_case("content-length") {
             // Kept from the parser: some cameras send it twice.
-            body = value.parse().map_err(|_| Broken::Unreadable)?;
+            body = length(&value).ok_or(Broken::Unreadable)?;
         } else if name.eq_ignore_ascii_case("www-authenticate") {
             challenges.push(value);
         } else {
@@ -307,6 +311,12 @@ fn read_head(bytes: &[u8]) -> Result<Head, Broken> {
         Ok(Some((message, _))) => Ok(Head { message, challenges, body }),
         _ => Err(Broken::Unreadable),
     }
+}
+
+/// A `Content-Length`; one of too many digits is the longest there is.
+fn length(value: &str) -> Option<usize> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| value.parse().unwrap_or(usize::MAX))
 }
 
 /// A message's first line as RFC 2326 §6.1 and §7.1 write it.

@@ -111,7 +111,7 @@ fn a_message_over_the_cap_ends_it_before_more_is_buffered() {
     for endless in [line.take(200_000).collect(), lines.take(200_000).collect::<Vec<u8>>()] {
         assert_eq!(in_chunks(&endless, 1_000), (vec![], Some(Broken::TooLong)));
     }
-    for length in ["65500", "4294967296", "18446744073709551615"] {
+    for length in ["65500", "4294967296", "18446744073709551615", "99999999999999999999999"] {
         let head = format!("RTSP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n");
         let (heard, broken) = in_chunks(head.as_bytes(), 7);
         assert_eq!((heard, broken), (vec![], Some(Broken::TooLong)), "{length}");
@@ -167,6 +167,15 @@ fn a_camera_that_only_sends_junk_is_given_up() {
     let bytes = [OK.to_vec(), wrong.repeat(200)].concat();
     let (all, broken) = in_chunks(&bytes, 4_096);
     assert_eq!(broken, Some(Broken::Lost), "{all:?}");
+}
+
+#[test]
+fn bytes_that_may_each_begin_a_message_are_looked_at_once() {
+    // Each looked at as far as the capitals go would be 1,800 million looks.
+    let bytes = [OK, &packet(0, 100), b"~", &[b'R'; 60_000], &packet(0, 200), OK].concat();
+    let began = std::time::Instant::now();
+    assert_eq!(heard(&bytes)[1..], ["0:100", "0:200", "200 OK #- "]);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 proptest! {
