@@ -6,6 +6,10 @@
 
 use url::Url;
 
+/// Longest base that is heeded; cameras' have a hundred bytes or two. Each
+/// track, and each entry of RTP-Info, gets a copy of it.
+const MAX_BASE: usize = 2 << 10;
+
 /// What control attributes are relative to, on the host we are connected to.
 #[derive(Clone, Debug)]
 pub struct Base(Url);
@@ -16,7 +20,7 @@ impl Base {
     pub fn new(asked: &Url, content_base: Option<&str>, content_location: Option<&str>) -> Self {
         let here = Self(asked.clone());
         let given = [content_base, content_location].into_iter().flatten();
-        let given = given.map(str::trim).find(|url| !url.is_empty());
+        let given = given.map(str::trim).find(|url| (1..=MAX_BASE).contains(&url.len()));
         Self(given.and_then(|url| here.absolute(url)).unwrap_or_else(|| here.0.clone()))
     }
 

@@ -5,6 +5,9 @@ use url::Url;
 
 use super::control::Base;
 
+/// Most entries that are read; an SDP has no more tracks.
+const MAX_ENTRIES: usize = 64;
+
 /// The RTP time at which each of `tracks` (the URLs of their SETUP) begins.
 ///
 /// All or none: a track that begins at its own first packet would be off
@@ -12,7 +15,8 @@ use super::control::Base;
 /// read, since cameras send those of an earlier session; nor `ssrc`, whose
 /// radix nobody agrees on.
 pub fn start_times(header: &str, base: &Base, tracks: &[&Url]) -> Option<Vec<u32>> {
-    let entries: Vec<(Url, u32)> = header.split(',').filter_map(|e| entry(e, base)).collect();
+    let entries = header.split(',').take(MAX_ENTRIES);
+    let entries: Vec<(Url, u32)> = entries.filter_map(|e| entry(e, base)).collect();
     if let ([_], [(_, time)]) = (tracks, entries.as_slice()) {
         // With one track there is nothing to confuse: GW Security names a URL
         // that no SETUP did.
@@ -27,12 +31,12 @@ fn entry(entry: &str, base: &Base) -> Option<(Url, u32)> {
     let (mut url, mut time) = (None, None);
     for part in entry.split(';') {
         match part.trim().split_once('=') {
-            Some(("url", value)) => url = Some(base.join(value)),
+            Some(("url", value)) => url = Some(value),
             Some(("rtptime", value)) => time = value.trim().parse().ok(),
             _ => {}
         }
     }
-    url.zip(time)
+    Some((base.join(url?), time?))
 }
 
 #[cfg(test)]
@@ -77,5 +81,22 @@ mod tests {
         ] {
             assert_eq!(start_times(header, &base, tracks), expected, "{camera}");
         }
+    }
+
+    #[test]
+    fn no_answer_costs_more_than_a_session_has_tracks() {
+        // 4,000 URLs of 60,000 bytes each would be 240 MB.
+        let asked = Url::parse("rtsp://cam/live").unwrap();
+        let base = Base::new(&asked, Some(&format!("rtsp://cam/{}/", "x".repeat(60_000))), None);
+        assert_eq!(base.join("*"), asked, "a base of that length is none");
+        let base = Base::new(&asked, None, None);
+        let entries = |n: usize| {
+            let entries = (0..n).map(|n| format!("url={n};rtptime={n}"));
+            entries.collect::<Vec<_>>().join(",")
+        };
+        let last = base.join("63");
+        assert_eq!(start_times(&entries(64), &base, &[&last]), Some(vec![63]));
+        let beyond = base.join("64");
+        assert_eq!(start_times(&entries(65), &base, &[&beyond]), None);
     }
 }
