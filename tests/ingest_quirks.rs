@@ -274,6 +274,31 @@ async fn a_password_is_tried_decoded_then_as_typed_and_no_third_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_hangs_up_behind_every_401_is_told_each_password_once() {
+    // `ann:p@ss` and `ann:p%40ss`.
+    let (decoded, typed) = ("Basic YW5uOnBAc3M=", "Basic YW5uOnAlNDBzcw==");
+    for right in [typed, ""] {
+        let script = move |ask: &Ask| match locked(ask, |given| given == right, BASIC) {
+            Reply::Send(bytes) if bytes.starts_with(b"RTSP/1.0 401") => Reply::Close(bytes),
+            other => other,
+        };
+        let camera = Scripted::start(script).await;
+        let asked = source(&camera.url().replace("//", "//ann:p%40ss@"));
+        let asked = if right.is_empty() {
+            let (fault, asked) = fails(asked, &camera).await;
+            assert_eq!(fault.code, Code::SourceAuth, "{fault}");
+            asked
+        } else {
+            plays(right, asked, &camera).await
+        };
+        let refused = asked.iter().filter_map(|ask| ask.header("Authorization"));
+        let refused: Vec<&str> = refused.filter(|given| *given != right).collect();
+        let wrong = if right.is_empty() { vec![decoded, typed] } else { vec![decoded] };
+        assert_eq!(refused, wrong);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_best_login_is_chosen_and_its_nonce_renewed_while_it_plays() {
     // A new nonce from the first keep-alive on, and an old one is refused.
     let camera = Scripted::start(|ask| {

@@ -158,7 +158,8 @@ impl Exchange {
             return Ok(Outcome::Again);
         }
         if sent.authorized {
-            self.door.accepted();
+            // Many answer OPTIONS to anybody.
+            self.door.accepted(sent.method != Method::Options);
         }
         if sent.method == Method::Setup && (200..300).contains(&answer.status) {
             self.enter(answer.header("Session").unwrap_or_default());
@@ -239,7 +240,7 @@ impl Exchange {
     pub(super) fn kept(&mut self, answer: &Answer) -> Result<(), Fault> {
         match answer.status {
             // Session Not Found: it has forgotten us, and will stop sending.
-            454 => Err(refused(Method::GetParameter, answer)),
+            454 => Err(refused(self.keep_alive(), answer)),
             // It advertised what it does not do.
             405 | 451 | 501 => {
                 self.parameters = false;

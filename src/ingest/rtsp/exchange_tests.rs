@@ -115,6 +115,41 @@ fn a_login_is_given_when_asked_for_and_renewed_on_any_request() {
 }
 
 #[test]
+fn options_prove_no_password() {
+    let login = |username: &str| Login { username: username.into(), password: Secret::new("x") };
+    let mut exchange = Exchange::new(Door::new(Some(login("decoded")), Some(login("typed"))));
+    let challenge = |nonce: &str| {
+        format!("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"a\", nonce=\"{nonce}\"")
+    };
+    ask(&mut exchange, Method::Describe);
+    let _ = hear(&mut exchange, &challenge("1"));
+    // It has hung up behind that. Many answer OPTIONS to anybody.
+    exchange.reconnected();
+    assert!(ask(&mut exchange, Method::Options).contains("username=\"decoded\""));
+    assert!(answered(&mut exchange, "200 OK"));
+    assert!(ask(&mut exchange, Method::Describe).contains("username=\"decoded\""));
+    let (_, again) = hear(&mut exchange, &challenge("2"));
+    assert!(again.contains("username=\"typed\""), "the wrong one is not sent again: {again}");
+    assert_eq!(hear(&mut exchange, &challenge("3")).0.err().unwrap().code, Code::SourceAuth);
+}
+
+#[test]
+fn nonces_are_renewed_on_options_for_as_long_as_it_plays() {
+    let mut exchange = exchange();
+    let challenge = |nonce: u32| {
+        format!("401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"a\", nonce=\"{nonce}\"")
+    };
+    ask(&mut exchange, Method::Describe);
+    let _ = hear(&mut exchange, &challenge(0));
+    assert!(answered(&mut exchange, "200 OK"));
+    for nonce in 1..9 {
+        ask(&mut exchange, Method::Options);
+        assert!(matches!(hear(&mut exchange, &challenge(nonce)).0, Ok(Outcome::Again)), "{nonce}");
+        assert!(answered(&mut exchange, "200 OK"));
+    }
+}
+
+#[test]
 fn keep_alive_is_what_the_camera_advertises() {
     let mut exchange = exchange();
     assert_eq!(exchange.keep_alive(), Method::Options);

@@ -79,8 +79,12 @@ impl Door {
     }
 
     /// The camera answered an authorized request otherwise than 401.
-    pub fn accepted(&mut self) {
-        (self.proven, self.renewals) = (self.client.is_some(), 0);
+    /// `guarded`: a request that needs a login, so that this one is right.
+    pub fn accepted(&mut self, guarded: bool) {
+        self.proven |= guarded && self.client.is_some();
+        if self.proven {
+            self.renewals = 0;
+        }
     }
 
     /// The camera answered 401 with these challenges. `authorized`: although

@@ -91,7 +91,7 @@ fn challenges_as_cameras_write_them_are_answered() {
 fn the_nonce_is_counted_up_and_a_stale_one_renewed() {
     let mut door = door(&["Digest realm=\"a\", nonce=\"1\", qop=\"auth\""]);
     assert!(asks(&mut door).contains("nc=00000001"));
-    door.accepted();
+    door.accepted(true);
     assert!(asks(&mut door).contains("nc=00000002"));
     // Hours later, on a keep-alive; some say `stale`, some do not.
     for stale in [", stale=true", ", stale=TRUE", ", stale=\"true\"", ", stale=false", ""] {
@@ -99,7 +99,7 @@ fn the_nonce_is_counted_up_and_a_stale_one_renewed() {
         let challenge = challenge.replace("stale=\"true\"\", qop", "\", qop");
         refuse(&mut door, &[&challenge], true).unwrap();
         assert!(asks(&mut door).contains("nc=00000001"), "{challenge}");
-        door.accepted();
+        door.accepted(true);
     }
     // A camera that never is content is not asked for ever.
     let refusals = (0..10).take_while(|n| {
@@ -125,7 +125,7 @@ fn a_wrong_password_is_sent_once_and_the_one_as_typed_once() {
     let mut right = Door::new(Some(login("p@ss")), Some(login("p%40ss")));
     refuse(&mut right, &["Basic realm=\"a\""], false).unwrap();
     asks(&mut right);
-    right.accepted();
+    right.accepted(true);
     assert!(refuse(&mut right, &["Basic realm=\"a\""], true).is_err());
 }
 

@@ -80,6 +80,11 @@ use crate::media::ClockRate;
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(5);
 /// How long OPTIONS may stay unanswered, which some cameras leave so.
 const OPTIONS_LIMIT: Duration = Duration::from_secs(1);
+/// New connections for a login: for the password, for a nonce that was stale
+/// by then, and for the password as typed. Then `login` has had enough, and
+/// says so; an end that does not say `source.auth` would be tried again within
+/// a second, and the account locked.
+const MAX_RECONNECTS: u32 = 3;
 /// Longest time for SETUP and PLAY; slow NVRs take a second or two.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -123,8 +128,11 @@ impl Camera {
         let mut ends = (connection.local, connection.peer);
         let mut dialog = Dialog::new(Link::new(connection), Exchange::new(door));
         let mut described = describe(&mut dialog, source.url(), deadline).await;
-        if dialog.asked_again && dialog.link.is_closed() {
+        for _ in 0..MAX_RECONNECTS {
             // Some hang up behind a 401: the login goes over a new connection.
+            if !(dialog.asked_again && dialog.link.is_closed()) {
+                break;
+            }
             let connection = connect::connect(source, deadline).await?;
             ends = (connection.local, connection.peer);
             dialog.reconnect(Link::new(connection));
