@@ -117,6 +117,21 @@ async fn a_picture_of_huge_fragmented_units_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_wait_for_their_sound_are_few() {
+    let _alone = ALONE.lock().await;
+    // Key frames, so that no group of them is too large.
+    let pictures: Attack = |nth| (slice(60_000), nth as u32 * 3_600, true);
+    let server = Hostile::start(Plot::Soundless(pictures)).await;
+    let base = base();
+    let mut camera = pull(source(&server.url()));
+    // Nothing is on the bus, and in its ring, before the wait is over.
+    camera.frame().await;
+    let cost = memory("VmHWM").saturating_sub(base);
+    camera.end().await;
+    assert!(cost <= MEMORY_LIMIT, "it cost {} KiB", cost >> 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_parameter_set_is_refused() {
     is_limited(|_| (vec![0x67; 5_000], 0, true), 5_000, "parameter set").await;
 }

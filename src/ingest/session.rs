@@ -27,6 +27,8 @@ const GROUP_BYTES: usize = 32 << 20;
 /// How long the first picture waits for the parameters of its sound: they
 /// come with the first of its packets, if there are any.
 const PARAMETERS_LIMIT: Duration = Duration::from_secs(1);
+/// And most bytes that wait so: a second of 64 Mbit/s.
+const WAITING_BYTES: usize = 8 << 20;
 
 /// How often what the feed has seen is put into the metrics.
 const FIGURES_EVERY: Duration = Duration::from_secs(1);
@@ -105,6 +107,7 @@ pub(super) async fn run(
         selected,
         started,
         waiting: Vec::new(),
+        waiting_bytes: 0,
         notes,
         silence: None,
         on_live: Some(on_live),
@@ -219,6 +222,8 @@ struct Session<'a, L> {
     started: Instant,
     /// Units that came before the parameters of all tracks were known.
     waiting: Vec<(usize, Unit, Arrival)>,
+    /// Their bytes, those that keep them included.
+    waiting_bytes: usize,
     notes: Vec<Note>,
     /// The remark that there is no sound.
     silence: Option<Note>,
@@ -301,6 +306,7 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         let lead_known = self.selected.first().is_some_and(|lead| lead.codec.is_some());
         let Some(tracks) = self.tracks(arrival.at).filter(|_| lead_known) else {
             if lead_known {
+                self.waiting_bytes += unit.data.len() + size_of::<(usize, Unit, Arrival)>();
                 self.waiting.push((index, unit, arrival));
             }
             return Ok(());
@@ -407,7 +413,9 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
     fn tracks(&mut self, now: Instant) -> Option<Arc<Tracks>> {
         if self.tracks.is_none() {
             let known = self.selected.iter().filter(|track| track.codec.is_some()).count();
-            if known < self.selected.len() && now < self.started + PARAMETERS_LIMIT {
+            let in_time = now < self.started + PARAMETERS_LIMIT;
+            let in_bounds = self.waiting_bytes < WAITING_BYTES;
+            if known < self.selected.len() && in_time && in_bounds {
                 return None;
             }
             let tracks = self.selected.iter().filter_map(|track| {

@@ -14,6 +14,9 @@ const SDP: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\nm=video 0 RT
     a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;\
     sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==\r\na=control:track\r\n";
 
+/// Sound whose parameters come with it, if it comes.
+const SOUND: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/90000\r\na=control:sound\r\n";
+
 /// RTP payload, timestamp and marker of the nth packet.
 pub type Attack = fn(u64) -> (Vec<u8>, u32, bool);
 
@@ -22,6 +25,8 @@ pub type Attack = fn(u64) -> (Vec<u8>, u32, bool);
 pub enum Plot {
     /// Sends these packets, for ever, as fast as they are taken.
     Packets(Attack),
+    /// The same, beside sound that is announced and never comes.
+    Soundless(Attack),
     /// Answers the method with a redirection.
     Redirect(&'static str, String),
     /// Answers DESCRIBE with the first bytes, and then the second for ever.
@@ -65,7 +70,7 @@ impl Hostile {
 async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) {
     let (requests, mut answers) = gateway.split();
     let mut requests = BufReader::new(requests).lines();
-    let (mut method, mut sequence) = (String::new(), String::new());
+    let (mut method, mut sequence, mut setups) = (String::new(), String::new(), 0);
     while let Ok(Some(line)) = requests.next_line().await {
         let lower = line.to_ascii_lowercase();
         if method.is_empty() {
@@ -78,17 +83,23 @@ async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) 
         }
         let (status, headers, body) = match (&plot, method.as_str()) {
             (Plot::Redirect(of, to), method) if *of == method => {
-                ("302 Found", format!("Location: {to}\r\n"), "")
+                ("302 Found", format!("Location: {to}\r\n"), String::new())
             }
             (_, "DESCRIBE") => {
                 let content = "Content-Type: application/sdp\r\nContent-Length: ";
-                ("200 OK", format!("{content}{}\r\n", SDP.len()), SDP)
+                let sound = if matches!(plot, Plot::Soundless(_)) { SOUND } else { "" };
+                let sdp = [SDP, sound].concat();
+                ("200 OK", format!("{content}{}\r\n", sdp.len()), sdp)
             }
             (_, "SETUP") => {
-                let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=00000001";
-                ("200 OK", format!("{transport}\r\nSession: 1\r\n"), "")
+                let transport = match setups {
+                    0 => "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=00000001",
+                    _ => "Transport: RTP/AVP/TCP;unicast;interleaved=2-3",
+                };
+                setups += 1;
+                ("200 OK", format!("{transport}\r\nSession: 1\r\n"), String::new())
             }
-            _ => ("200 OK", "Session: 1\r\n".into(), ""),
+            _ => ("200 OK", "Session: 1\r\n".into(), String::new()),
         };
         let mut answer = format!("RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{headers}\r\n{body}");
         if let (Plot::Endless(first, _), "DESCRIBE") = (&plot, method.as_str()) {
@@ -100,7 +111,8 @@ async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) 
         if let (Plot::Endless(_, more), "DESCRIBE") = (&plot, method.as_str()) {
             return pour(&mut answers, more.as_bytes(), &most_sent).await;
         }
-        if let (Plot::Packets(attack), "PLAY") = (&plot, method.as_str()) {
+        if let (Plot::Packets(attack) | Plot::Soundless(attack), "PLAY") = (&plot, method.as_str())
+        {
             return flood(&mut answers, *attack, &most_sent).await;
         }
         method.clear();
