@@ -215,13 +215,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of `code`; `detail` is cut at 500 characters, since part of it
-    /// may come from a hostile peer.
+    /// A fault of `code`; `detail` is cut at 500 characters and stripped of
+    /// control characters, since part of it may come from a hostile peer.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut detail: String = detail.into();
         if let Some((cut, _)) = detail.char_indices().nth(500) {
             detail.truncate(cut);
         }
+        detail.retain(|c| !c.is_control());
         Self { code, detail }
     }
 }
@@ -261,5 +262,8 @@ mod tests {
     #[test]
     fn a_hostile_detail_is_cut() {
         assert_eq!(Fault::new(Code::SourceProtocol, "ä".repeat(9_999)).detail.chars().count(), 500);
+        // What a camera calls its codec goes to a terminal.
+        let fault = Fault::new(Code::SourceNoMedia, "only: \u{1b}[2Jh264\r\n\u{9b}x");
+        assert!(!fault.detail.contains(char::is_control), "{:?}", fault.detail);
     }
 }
