@@ -58,6 +58,10 @@ impl Route {
     pub(super) fn udp_failed(&mut self, why: &Fault) {
         if self.may_leave_udp() {
             self.lesson = Lesson::TryTcp(why.detail.clone());
+        } else if matches!(self.lesson, Lesson::StayOnUdp(..)) {
+            // Loss is put up with here, so none came at all. An hour of that
+            // would be worse than asking both ways in turn.
+            self.lesson = Lesson::None;
         }
     }
 
@@ -107,12 +111,23 @@ mod tests {
         route.failed(&Code::SourceProtocol.into(), now);
         assert_eq!(route.next(now), Transport::Udp);
         assert!(!route.may_leave_udp(), "it would flap");
-        route.udp_failed(&lossy());
         route.worked();
         let remark = route.remark().unwrap();
         assert!(remark.detail.contains("loses 5.0 %") && remark.detail.contains("refuses TCP"));
         assert_eq!(route.next(now + STAY), Transport::Auto);
         assert!(route.may_leave_udp() && route.remark().is_none());
+    }
+
+    #[test]
+    fn udp_that_brings_nothing_is_not_stayed_on() {
+        let now = Instant::now();
+        let mut route = Route::new(Transport::Auto);
+        route.udp_failed(&lossy());
+        route.failed(&Code::SourceProtocol.into(), now);
+        assert_eq!(route.next(now), Transport::Udp);
+        // Loss is put up with here, so this is a firewall that closed.
+        route.udp_failed(&Code::SourceNoMedia.into());
+        assert_eq!(route.next(now), Transport::Auto);
     }
 
     #[test]
