@@ -13,7 +13,7 @@ use super::reader::{Item, Reader, Section};
 use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
 use crate::http;
-use crate::ingest::{Authorities, Login, Source, Trust};
+use crate::ingest::{Authorities, Login, Source, Transport, Trust};
 use crate::media::StreamName;
 use crate::secret::Secret;
 
@@ -137,7 +137,17 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
     let substream = section.take("substream").and_then(|item| places.source(&item));
     let username = section.take("username").and_then(|item| item.text());
     let password = password(&mut section);
-    let transport = section.take("transport").and_then(|item| item.checked());
+    let transport = section.take("transport").and_then(|item| {
+        let transport = item.checked();
+        let is_tls = [&source, &substream].into_iter().flatten().any(Source::is_tls);
+        if transport == Some(Transport::Udp) && is_tls {
+            item.fault(
+                "the media of an rtsps:// camera would travel over UDP unencrypted; leave \
+                 `transport` out",
+            );
+        }
+        transport
+    });
     let after_loss = section.take("after_loss").and_then(|item| item.checked());
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
     let tls = section.take("tls").and_then(|item| {

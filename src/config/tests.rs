@@ -99,6 +99,8 @@ fn whom_an_encrypted_camera_must_be_is_read() {
         let faults = written(&stream(&tls)).faults();
         assert!(faults.len() == 1 && faults[0].contains(words), "{tls}: {faults:?}");
     }
+    let udp = stream("{ verify: true }, transport: udp");
+    assert!(written(&udp).faults()[0].contains("unencrypted"));
     let plain = stream("{ verify: false }").replace("rtsps", "rtsp");
     assert!(written(&plain).faults()[0].contains("`tls` is for an rtsps:// source"));
 }
