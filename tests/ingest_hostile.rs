@@ -7,7 +7,7 @@ mod ingest_support;
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camera_support::{PATIENCE, pull, source};
 use ingest_support::{Attack, Hostile, Plot};
@@ -39,17 +39,22 @@ fn base() -> usize {
     memory("VmRSS")
 }
 
-/// What the attack ends in, and the bytes it got rid of.
-async fn attacked(plot: Plot) -> (Fault, usize) {
+/// How long after the cap a camera may still be connected.
+const LIMIT_LATENCY: Duration = Duration::from_secs(1);
+
+/// What the attack ends in, and the bytes it got rid of; `cap` is how many it
+/// should be allowed.
+async fn attacked(plot: Plot, cap: usize) -> (Fault, usize) {
     let _alone = ALONE.lock().await;
-    let server = Hostile::start(plot).await;
+    let server = Hostile::start(plot, cap).await;
     let base = base();
     let camera = pull(source(&server.url()));
     let down = camera.status(|status| status.state == SourceState::Down).await;
     // And once more, since it is tried again.
     camera.status(|status| status.attempts > 1).await;
-    let sent = server.most_sent();
+    let (sent, after_cap) = (server.most_sent(), server.longest_after_cap());
     camera.end().await;
+    assert!(after_cap < LIMIT_LATENCY, "still connected {after_cap:?} after the cap");
     let cost = memory("VmHWM").saturating_sub(base);
     assert!(cost <= MEMORY_LIMIT, "it cost {} KiB", cost >> 10);
     (down.fault.unwrap(), sent)
@@ -57,7 +62,7 @@ async fn attacked(plot: Plot) -> (Fault, usize) {
 
 /// Ends in `source.limit` with those words, soon after the cap.
 async fn is_limited(attack: Attack, cap: usize, words: &str) {
-    let (fault, sent) = attacked(Plot::Packets(attack)).await;
+    let (fault, sent) = attacked(Plot::Packets(attack), cap).await;
     assert_eq!(fault.code, Code::SourceLimit, "{fault}");
     assert!(fault.detail.contains(words), "{fault}");
     // Measured in bytes, not seconds: it is cut off, not read on and ignored.
@@ -121,7 +126,7 @@ async fn pictures_that_wait_for_their_sound_are_few() {
     let _alone = ALONE.lock().await;
     // Key frames, so that no group of them is too large.
     let pictures: Attack = |nth| (slice(60_000), nth as u32 * 3_600, true);
-    let server = Hostile::start(Plot::Soundless(pictures)).await;
+    let server = Hostile::start(Plot::Soundless(pictures), usize::MAX).await;
     let base = base();
     let mut camera = pull(source(&server.url()));
     // Nothing is on the bus, and in its ring, before the wait is over.
@@ -151,7 +156,7 @@ async fn a_message_without_end_is_cut_off_at_64_kib() {
         ("an SDP of 100,000 tracks", many, "m=video 0 RTP/AVP 96\r\n"),
     ] {
         let started = Instant::now();
-        let (fault, sent) = attacked(Plot::Endless(first, more)).await;
+        let (fault, sent) = attacked(Plot::Endless(first, more), 64 << 10).await;
         assert_eq!(fault.code, Code::SourceLimit, "{what}: {fault}");
         assert!(fault.detail.contains("64 KiB"), "{what}: {fault}");
         assert!(sent < IN_FLIGHT, "{what}: {sent} bytes were taken");
@@ -167,7 +172,7 @@ async fn a_redirection_is_refused_and_not_followed() {
     let port = elsewhere.local_addr().unwrap().port();
     for method in ["DESCRIBE", "SETUP", "PLAY"] {
         let target = format!("rtsp://127.0.0.1:{port}/");
-        let (fault, _) = attacked(Plot::Redirect(method, target)).await;
+        let (fault, _) = attacked(Plot::Redirect(method, target), usize::MAX).await;
         assert_eq!(fault.code, Code::SourceProtocol, "{method}: {fault}");
     }
     let called = elsewhere.accept().map_err(|error| error.kind());
@@ -182,7 +187,7 @@ async fn times_that_jump_without_end_give_a_rising_line_close_to_real_time() {
         let mixed = (nth ^ nth >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (slice(1_000), (mixed ^ mixed >> 31) as u32, true)
     };
-    let server = Hostile::start(Plot::Packets(jumping)).await;
+    let server = Hostile::start(Plot::Packets(jumping), usize::MAX).await;
     let base = base();
     let mut camera = pull(source(&server.url()));
     let started = Instant::now();

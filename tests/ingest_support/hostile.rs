@@ -3,9 +3,11 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::WriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -33,19 +35,60 @@ pub enum Plot {
     Endless(&'static str, &'static str),
 }
 
+/// What it got rid of, in the connection that took most.
+#[derive(Default)]
+struct Sent {
+    /// Bytes that the other side should not take many more than.
+    cap: usize,
+    most: AtomicUsize,
+    /// Milliseconds from the cap until it was hung up on.
+    longest_after_cap: AtomicU64,
+}
+
+/// What one connection got rid of.
+struct Sending<'a> {
+    sent: &'a Sent,
+    bytes: usize,
+    capped: Option<Instant>,
+}
+
+impl<'a> Sending<'a> {
+    fn new(sent: &'a Sent) -> Self {
+        Self { sent, bytes: 0, capped: None }
+    }
+
+    /// Whether those were taken.
+    async fn send(&mut self, gateway: &mut WriteHalf<'_>, bytes: &[u8]) -> bool {
+        if gateway.write_all(bytes).await.is_err() {
+            let since = self.capped.map_or(0, |capped| capped.elapsed().as_millis() as u64);
+            self.sent.longest_after_cap.fetch_max(since, Ordering::Relaxed);
+            return false;
+        }
+        self.bytes += bytes.len();
+        self.sent.most.fetch_max(self.bytes, Ordering::Relaxed);
+        if self.bytes >= self.sent.cap {
+            self.capped.get_or_insert_with(Instant::now);
+        }
+        // Not faster than the gateway's runtime can be asked anything else.
+        tokio::task::yield_now().await;
+        true
+    }
+}
+
 /// The server; ends with it.
 pub struct Hostile {
     pub port: u16,
-    most_sent: Arc<AtomicUsize>,
+    sent: Arc<Sent>,
     _connections: JoinSet<()>,
 }
 
 impl Hostile {
-    pub async fn start(plot: Plot) -> Self {
+    /// `cap` is how many bytes the plot should be allowed.
+    pub async fn start(plot: Plot, cap: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let most_sent = Arc::<AtomicUsize>::default();
-        let counter = Arc::clone(&most_sent);
+        let sent = Arc::new(Sent { cap, ..Sent::default() });
+        let counter = Arc::clone(&sent);
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut connections = JoinSet::new();
@@ -54,7 +97,7 @@ impl Hostile {
                 connections.spawn(serve(gateway, plot.clone(), Arc::clone(&counter)));
             }
         });
-        Self { port, most_sent, _connections: server }
+        Self { port, sent, _connections: server }
     }
 
     pub fn url(&self) -> String {
@@ -63,11 +106,17 @@ impl Hostile {
 
     /// Bytes it got rid of in the connection that took most.
     pub fn most_sent(&self) -> usize {
-        self.most_sent.load(Ordering::Relaxed)
+        self.sent.most.load(Ordering::Relaxed)
+    }
+
+    /// From when it had got rid of the cap's bytes until it was hung up on, at
+    /// the longest.
+    pub fn longest_after_cap(&self) -> Duration {
+        Duration::from_millis(self.sent.longest_after_cap.load(Ordering::Relaxed))
     }
 }
 
-async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) {
+async fn serve(mut gateway: TcpStream, plot: Plot, sent: Arc<Sent>) {
     let (requests, mut answers) = gateway.split();
     let mut requests = BufReader::new(requests).lines();
     let (mut method, mut sequence, mut setups) = (String::new(), String::new(), 0);
@@ -109,32 +158,24 @@ async fn serve(mut gateway: TcpStream, plot: Plot, most_sent: Arc<AtomicUsize>) 
             return;
         }
         if let (Plot::Endless(_, more), "DESCRIBE") = (&plot, method.as_str()) {
-            return pour(&mut answers, more.as_bytes(), &most_sent).await;
+            return pour(&mut answers, more.as_bytes(), &sent).await;
         }
         if let (Plot::Packets(attack) | Plot::Soundless(attack), "PLAY") = (&plot, method.as_str())
         {
-            return flood(&mut answers, *attack, &most_sent).await;
+            return flood(&mut answers, *attack, &sent).await;
         }
         method.clear();
     }
 }
 
-async fn pour(gateway: &mut tokio::net::tcp::WriteHalf<'_>, bytes: &[u8], most_sent: &AtomicUsize) {
+async fn pour(gateway: &mut WriteHalf<'_>, bytes: &[u8], sent: &Sent) {
     let bytes = bytes.repeat((16 << 10) / bytes.len());
-    let mut sent = 0;
-    while gateway.write_all(&bytes).await.is_ok() {
-        sent += bytes.len();
-        most_sent.fetch_max(sent, Ordering::Relaxed);
-        tokio::task::yield_now().await;
-    }
+    let mut sending = Sending::new(sent);
+    while sending.send(gateway, &bytes).await {}
 }
 
-async fn flood(
-    gateway: &mut tokio::net::tcp::WriteHalf<'_>,
-    attack: Attack,
-    most_sent: &AtomicUsize,
-) {
-    let mut sent = 0;
+async fn flood(gateway: &mut WriteHalf<'_>, attack: Attack, sent: &Sent) {
+    let mut sending = Sending::new(sent);
     for nth in 0_u64.. {
         let (payload, timestamp, marker) = attack(nth);
         let mut packet = vec![b'$', 0];
@@ -144,12 +185,8 @@ async fn flood(
         packet.extend(timestamp.to_be_bytes());
         packet.extend(1_u32.to_be_bytes());
         packet.extend(payload);
-        if gateway.write_all(&packet).await.is_err() {
+        if !sending.send(gateway, &packet).await {
             return;
         }
-        sent += packet.len();
-        most_sent.fetch_max(sent, Ordering::Relaxed);
-        // Not faster than the gateway's runtime can be asked anything else.
-        tokio::task::yield_now().await;
     }
 }
