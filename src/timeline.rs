@@ -77,6 +77,8 @@ struct TrackLine {
     last: Option<(i64, i64, Instant)>,
     /// How far its time runs ahead of arrival, nanoseconds, as followed so far.
     lead: i64,
+    /// What of it is drift, so a difference of clocks that is there to stay.
+    drift: i64,
     /// Impossible times in a row.
     suspicious: u32,
     discontinuity: bool,
@@ -91,6 +93,13 @@ impl TrackLine {
 
     fn nanos(&self, ticks: i64) -> i64 {
         MediaTime::new(ticks, self.rate).nanos()
+    }
+
+    /// How far ahead of arrival a jump, or a new session, may leave the line.
+    /// It cannot go back, so without an end to this each round of a file camera
+    /// that begins with a burst would put it further ahead.
+    fn reach(&self) -> i64 {
+        self.drift.max(0) + MAX_AHEAD
     }
 }
 
@@ -110,6 +119,7 @@ impl Timeline {
         // A millisecond is more than one tick of any track's clock.
         self.floor = if discontinuity { self.latest.saturating_add(1_000_000) } else { 0 };
         self.sessions += 1;
+        let drift = self.tracks.iter().map(|track| track.drift).max().unwrap_or(0);
         (self.base, self.wall_offset) = (None, None);
         let line = |(kind, rate)| TrackLine {
             kind,
@@ -117,6 +127,7 @@ impl Timeline {
             anchor: None,
             last: None,
             lead: 0,
+            drift,
             suspicious: 0,
             discontinuity,
             report_offset: None,
@@ -139,10 +150,13 @@ impl Timeline {
             let elapsed = line.nanos(rtp);
             // The session starts now, or just behind what is already out.
             let start = now.max(floor);
+            line.lead = (start - now).min(line.reach());
+            line.drift = line.drift.min(line.lead);
             let base = *self.base.get_or_insert(start.saturating_sub(elapsed));
             let by_rtp = base.saturating_add(elapsed);
             // An RTP-Info that is off by seconds (some cameras send zero) is none.
-            let sane = by_rtp.abs_diff(start) < MAX_AHEAD as u64;
+            let sane = by_rtp.abs_diff(start) < MAX_AHEAD as u64
+                && by_rtp.saturating_sub(now) <= line.lead + MAX_AHEAD;
             let position = if sane { by_rtp } else { start };
             (rtp, line.ticks(position.max(floor)))
         });
@@ -156,14 +170,19 @@ impl Timeline {
             let off = ahead.saturating_sub(line.lead);
             let impossible = rtp < last_rtp || !(-MAX_BEHIND..=MAX_AHEAD).contains(&off);
             if impossible {
-                line.suspicious += 1;
+                line.suspicious = line.suspicious.saturating_add(1);
                 repaired = true;
                 let passed = nanos(at.saturating_duration_since(last_at)).min(MAX_AHEAD);
-                ticks = last_ticks.saturating_add(line.ticks(passed).max(1));
-                if line.suspicious >= LASTING {
+                // Too far ahead, it waits until real time has come up.
+                let waits = line.nanos(last_ticks).saturating_sub(now) > line.reach();
+                let step = if waits { 1 } else { line.ticks(passed).max(1) };
+                ticks = last_ticks.saturating_add(step);
+                let lead = line.nanos(ticks).saturating_sub(now);
+                if line.suspicious >= LASTING && lead <= line.reach() {
                     // It stays: this is the camera's time from now on.
                     ticks = ticks.max(line.ticks(now));
-                    line.lead = line.nanos(ticks).saturating_sub(now);
+                    line.lead = lead.max(0);
+                    line.drift = line.drift.min(line.lead);
                     line.anchor = Some((rtp, ticks));
                     line.suspicious = 0;
                     line.discontinuity = true;
@@ -173,10 +192,13 @@ impl Timeline {
             } else {
                 line.suspicious = 0;
                 let passed = nanos(at.saturating_duration_since(last_at));
-                line.lead += off.clamp(-passed / DRIFT, passed / DRIFT);
+                let step = off.clamp(-passed / DRIFT, passed / DRIFT);
+                line.lead += step;
+                line.drift += step;
                 if ticks <= last_ticks {
                     if line.kind == MediaKind::Audio && rtp > last_rtp {
                         // Sound was moved back to its picture: what overlaps goes.
+                        line.last = Some((last_rtp, last_ticks, at));
                         return None;
                     }
                     // Two fields, or slices, under one time.
@@ -235,7 +257,7 @@ impl Timeline {
         for line in self.tracks.iter_mut().filter(|t| t.kind == MediaKind::Audio) {
             let Some(offset) = line.report_offset else { continue };
             let skew = offset.saturating_sub(picture);
-            if (AUDIBLE_SKEW..MAX_AHEAD).contains(&skew.abs())
+            if (AUDIBLE_SKEW..MAX_AHEAD).contains(&skew.saturating_abs())
                 && let Some((rtp, ticks)) = line.anchor
             {
                 line.anchor = Some((rtp, ticks.saturating_add(line.ticks(skew))));

@@ -166,6 +166,67 @@ fn a_file_camera_that_starts_over_keeps_sound_and_picture_together() {
 }
 
 #[test]
+fn rounds_that_begin_with_a_burst_do_not_pile_up_ahead_of_real_time() {
+    let mut run = Run::new();
+    let second = i64::from(ClockRate::VIDEO.hz());
+    let mut last = None;
+    for _round in 0..100 {
+        // Ten frames on time, then two seconds of a buffer at once.
+        for n in 0..20 {
+            let burst = if n < 10 { 0 } else { 2 * second };
+            let stamp = run.picture(n * FRAME + burst);
+            let ahead = stamp.dts.nanos() - nanos(run.at - run.start);
+            assert!(ahead <= 2 * MAX_AHEAD + 1_000_000, "{ahead} ns");
+            assert!(last.replace(stamp.dts).is_none_or(|last| last < stamp.dts));
+        }
+    }
+}
+
+#[test]
+fn sessions_that_begin_with_a_burst_do_not_pile_up_ahead_of_real_time() {
+    let mut run = Run::new();
+    let second = i64::from(ClockRate::VIDEO.hz());
+    for session in 0..100 {
+        run.timeline.start_session([(MediaKind::Video, ClockRate::VIDEO)]);
+        for n in 0..10 {
+            let stamp = run.picture(n * 2 * second / 10);
+            let ahead = stamp.dts.nanos() - nanos(run.at - run.start);
+            assert!(ahead <= 2 * MAX_AHEAD + 1_000_000, "{ahead} ns, session {session}");
+        }
+    }
+}
+
+#[test]
+fn a_session_after_a_day_of_drift_starts_without_repair() {
+    let mut run = Run::new();
+    let second = i64::from(ClockRate::VIDEO.hz());
+    run.picture(0);
+    for step in 1..24 * 3_600 {
+        run.at += Duration::from_millis(960);
+        run.picture(step * (second + second / 5_000));
+    }
+    run.timeline.start_session([(MediaKind::Video, ClockRate::VIDEO)]);
+    let stamps: Vec<Stamp> = (0..50).map(|n| run.picture(n * FRAME)).collect();
+    assert!(stamps.iter().all(|stamp| !stamp.repaired));
+    assert!(stamps.iter().skip(1).all(|stamp| !stamp.discontinuity));
+}
+
+#[test]
+fn reports_of_any_wall_clock_move_sound_or_do_not() {
+    let mut run = Run::new();
+    run.picture(0);
+    run.timeline.stamp(1, 0, run.at, run.wall());
+    let camera = WallTime::from_unix_nanos(0);
+    run.timeline.sender_report(0, 0, camera, run.wall());
+    for nanos in [i64::MIN, i64::MAX] {
+        run.timeline.sender_report(1, 0, WallTime::from_unix_nanos(nanos), run.wall());
+    }
+    run.picture(FRAME);
+    let sound = run.timeline.stamp(1, 320, run.at, run.wall()).unwrap();
+    assert_eq!(sound.dts.nanos(), 40_000_000);
+}
+
+#[test]
 fn sound_moves_to_where_reports_put_it_beside_the_picture() {
     let mut run = Run::new();
     run.picture(0);
