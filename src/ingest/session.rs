@@ -22,7 +22,10 @@ use crate::media::{
 use crate::timeline::Timeline;
 
 /// Most bytes from one key frame to the next: what the bus can hold for a
-/// viewer to start from.
+/// viewer to start from. Bytes bound memory, so they alone end a session here.
+/// Time does not: 30 s is the longest interval that cameras offer in their
+/// settings, and with a quiet picture it costs little. The watchdog waits 35 s
+/// for the first key frame, and redials where the next takes above 90 s.
 const GROUP_BYTES: usize = 32 << 20;
 /// How long the first picture waits for the parameters of its sound: they
 /// come with the first of its packets, if there are any.
@@ -154,14 +157,22 @@ pub(super) async fn connect(
     let mut camera = Camera::describe(source, greeting, farewells).await?;
     let (selected, notes) = select(camera.announced(), source.after_loss);
     if selected.is_empty() {
-        let offered: Vec<&str> = camera.announced().iter().map(|a| a.encoding.as_str()).collect();
-        let detail = format!("it offers only: {}", offered.join(", "));
-        return Err(Fault::new(Code::SourceNoMedia, detail));
+        return Err(nothing_to_carry(camera.announced(), notes));
     }
     for track in &selected {
         camera.setup(track.section).await?;
     }
     Ok((camera.play().await?, selected, notes))
+}
+
+/// Why a camera is of no use that offers none of what we can read. Of a
+/// picture among it the user learns the codec, and what to set it to.
+fn nothing_to_carry(announced: &[Announced], notes: Vec<Note>) -> Fault {
+    let picture = notes.into_iter().find(|Note(fault)| fault.code == Code::VideoUnplayable);
+    picture.map(|Note(fault)| fault).unwrap_or_else(|| {
+        let offered: Vec<&str> = announced.iter().map(|a| a.encoding.as_str()).collect();
+        Fault::new(Code::SourceNoMedia, format!("it offers only: {}", offered.join(", ")))
+    })
 }
 
 /// The first video and the first audio section that we can read; remarks on
@@ -432,5 +443,40 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         self.selected[index].codec.as_ref()?;
         let before = self.selected[..index].iter().filter(|track| track.codec.is_some());
         Some(TrackId(before.count() as u8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn section(kind: Option<MediaKind>, encoding: &str) -> Announced {
+        Announced {
+            kind,
+            payload_type: 96,
+            encoding: encoding.into(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: None,
+            control: Url::parse("rtsp://camera/track").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_camera_whose_picture_cannot_be_carried_hears_its_codec_and_the_way_out() {
+        let metadata = section(None, "vnd.onvif.metadata");
+        let fault_of = |announced: &[Announced]| {
+            let (selected, notes) = select(announced, AfterLoss::Hold);
+            assert!(selected.is_empty());
+            nothing_to_carry(announced, notes)
+        };
+        let other = fault_of(&[metadata.clone(), section(Some(MediaKind::Video), "mp4v-es")]);
+        assert_eq!(other.code, Code::VideoUnplayable);
+        assert!(other.detail.contains("mp4v-es") && other.detail.contains("set the camera to"));
+        let none = fault_of(&[metadata]);
+        assert_eq!(none.code, Code::SourceNoMedia);
+        assert!(none.detail.contains("vnd.onvif.metadata"));
     }
 }
