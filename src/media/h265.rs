@@ -201,13 +201,18 @@ impl HevcSps {
     }
 }
 
-/// The ids that tie a picture parameter set to the rest (H.265 §7.3.2.3.1).
+/// What ties a picture parameter set to the rest, and what a slice header
+/// needs of it (H.265 §7.3.2.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HevcPps {
     /// `pps_pic_parameter_set_id`, named by slices.
     pub id: u8,
     /// `pps_seq_parameter_set_id` of the SPS it builds on.
     pub sps_id: u8,
+    /// `output_flag_present_flag`: one more bit in each slice header.
+    pub output_flag_present: bool,
+    /// `num_extra_slice_header_bits`, 0 to 7.
+    pub num_extra_slice_header_bits: u8,
 }
 
 impl HevcPps {
@@ -220,14 +225,16 @@ impl HevcPps {
         if HevcUnit::of(unit) != Some(HevcUnit::Pps) || unit.len() > MAX_PARAMETER_SET_BYTES {
             return Err(BadParameterSet("not an H.265 PPS, or not of its size"));
         }
-        // Both ids take at most 20 bits: no need to unescape all of it.
+        // All that takes at most 25 bits: no need to unescape all of it.
         let rbsp = unescape(unit.get(..12).unwrap_or(unit));
         let mut r = BitReader::new(&rbsp);
         r.bits(16)?;
-        Ok(Self {
-            id: r.ue_up_to(63, "the id of the H.265 PPS is above 63")? as u8,
-            sps_id: r.ue_up_to(15, "the H.265 PPS names an SPS above 15")? as u8,
-        })
+        let id = r.ue_up_to(63, "the id of the H.265 PPS is above 63")? as u8;
+        let sps_id = r.ue_up_to(15, "the H.265 PPS names an SPS above 15")? as u8;
+        r.flag()?; // dependent_slice_segments_enabled_flag
+        let output_flag_present = r.flag()?;
+        let num_extra_slice_header_bits = r.bits(3)? as u8;
+        Ok(Self { id, sps_id, output_flag_present, num_extra_slice_header_bits })
     }
 }
 

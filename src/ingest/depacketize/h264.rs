@@ -4,10 +4,12 @@ use super::Unsupported;
 use super::access_unit::{has_recovery_point, split_at_start_codes, without_trailing_zeros};
 use super::fmtp::Fmtp;
 use super::limit::Limit;
+use super::picture_order::OrderCount;
 use super::sets::Sets;
 use super::video::{Nal, Packing, Slice, Syntax};
 use crate::media::{
-    Avc, AvcPps, AvcSps, BadParameterSet, BitReader, Codec, MAX_PARAMETER_SET_BYTES, unescape,
+    Avc, AvcPps, AvcSps, BadParameterSet, BitReader, Codec, MAX_PARAMETER_SET_BYTES, PicOrder,
+    unescape,
 };
 
 /// NAL unit types (H.264 table 7-1, RFC 6184 table 1).
@@ -67,17 +69,17 @@ impl H264 {
         let pps = r.ue_up_to(255, "a slice names a PPS above 255")? as u8;
         let sps = self.pps.get(pps).and_then(|set| self.sps.get(set.info.sps_id));
         // Fields share a `frame_num` and gaps skip some: neither proves a thing.
-        let counted = sps.filter(|set| set.info.frame_mbs_only && !set.info.frame_num_gaps_allowed);
-        let frame_num = match counted {
-            Some(set) => {
-                if set.info.separate_colour_planes {
-                    r.bits(2)?;
-                }
-                let bits = set.info.log2_max_frame_num;
-                Some((r.bits(bits)?, 1 << bits))
+        let counts = |set: &AvcSps| set.frame_mbs_only && !set.frame_num_gaps_allowed;
+        let (mut frame_num, mut order) = (None, None);
+        if let Some(set) = sps.map(|set| &set.info) {
+            if set.separate_colour_planes {
+                r.bits(2)?;
             }
-            None => None,
-        };
+            let bits = set.log2_max_frame_num;
+            frame_num = Some((r.bits(bits)?, 1 << bits)).filter(|_| counts(set));
+            // A count that cannot be read does not cost the picture.
+            order = order_count(set, r, kind == nal::IDR, reference).unwrap_or(None);
+        }
         Ok(Slice {
             first: first_mb == 0,
             random_access: kind == nal::IDR,
@@ -88,8 +90,28 @@ impl H264 {
             reference,
             pps,
             frame_num,
+            order,
         })
     }
+}
+
+/// What follows `frame_num` in a slice header, to the picture order count.
+fn order_count(
+    sps: &AvcSps,
+    mut r: BitReader<'_>,
+    idr: bool,
+    reference: bool,
+) -> Result<Option<OrderCount>, BadParameterSet> {
+    let PicOrder::Lsb { log2_max: bits } = sps.pic_order else {
+        return Ok(None);
+    };
+    if sps.max_num_reorder_frames == Some(0) || !sps.frame_mbs_only && r.flag()? {
+        return Ok(None);
+    }
+    if idr {
+        r.ue()?; // idr_pic_id
+    }
+    Ok(Some(OrderCount { low: r.bits(bits)?, bits, restarts: idr, entry: idr, reference }))
 }
 
 impl Syntax for H264 {

@@ -4,6 +4,7 @@ use super::Unsupported;
 use super::access_unit::{has_recovery_point, split_at_start_codes, without_trailing_zeros};
 use super::fmtp::Fmtp;
 use super::limit::Limit;
+use super::picture_order::OrderCount;
 use super::sets::Sets;
 use super::video::{Nal, Packing, Slice, Syntax};
 use crate::media::{
@@ -12,10 +13,15 @@ use crate::media::{
 
 /// NAL unit types (H.265 table 7-1, RFC 7798 §4.4).
 mod nal {
+    pub(super) const SUB_LAYER_R: u8 = 15;
+    pub(super) const RADL_N: u8 = 6;
     pub(super) const RASL_N: u8 = 8;
     pub(super) const RASL_R: u8 = 9;
     pub(super) const BLA_W_LP: u8 = 16;
     pub(super) const BLA_W_RADL: u8 = 17;
+    pub(super) const BLA_N_LP: u8 = 18;
+    pub(super) const IDR_W_RADL: u8 = 19;
+    pub(super) const IDR_N_LP: u8 = 20;
     pub(super) const CRA: u8 = 21;
     pub(super) const VPS: u8 = 32;
     pub(super) const SPS: u8 = 33;
@@ -94,15 +100,24 @@ impl H265 {
     }
 
     /// The start of a slice segment header (H.265 §7.3.6.1).
-    fn slice(unit: &[u8], kind: u8) -> Result<Slice, BadParameterSet> {
+    fn slice(&self, unit: &[u8], kind: u8) -> Result<Slice, BadParameterSet> {
         let head = unescape(unit.get(..SLICE_HEAD_BYTES).unwrap_or(unit));
         let mut r = BitReader::new(&head);
-        r.bits(16)?;
+        let base_layer = r.bits(16)? & 7 == 1;
         let first = r.flag()?;
         let random_access = (nal::BLA_W_LP..=nal::CRA).contains(&kind);
         if random_access {
             r.flag()?; // no_output_of_prior_pics_flag
         }
+        let pps = r.ue_up_to(63, "a slice names a PPS above 63")? as u8;
+        let set = self.pps.get(pps);
+        let order = match set.and_then(|set| Some((&set.info, self.sps.get(set.info.sps_id)?))) {
+            // A count that cannot be read does not cost the picture.
+            Some((pps, sps)) if first => {
+                order_count(pps, &sps.info, r, kind, base_layer).unwrap_or(None)
+            }
+            _ => None,
+        };
         Ok(Slice {
             first,
             random_access,
@@ -111,10 +126,46 @@ impl H265 {
             // The slice type lies behind fields of the PPS that we do not read.
             intra: false,
             reference: true,
-            pps: r.ue_up_to(63, "a slice names a PPS above 63")? as u8,
+            pps,
             frame_num: None,
+            order,
         })
     }
+}
+
+/// What follows the PPS's id in the first slice header of a picture, to the
+/// picture order count.
+fn order_count(
+    pps: &HevcPps,
+    sps: &HevcSps,
+    mut r: BitReader<'_>,
+    kind: u8,
+    base_layer: bool,
+) -> Result<Option<OrderCount>, BadParameterSet> {
+    // With 4:4:4 a plane's number may come first, and no camera sends that.
+    if sps.max_num_reorder_pics == 0 || sps.chroma_format == 3 {
+        return Ok(None);
+    }
+    let bits = sps.log2_max_pic_order_cnt_lsb;
+    if matches!(kind, nal::IDR_W_RADL | nal::IDR_N_LP) {
+        return Ok(Some(OrderCount { low: 0, bits, restarts: true, entry: true, reference: true }));
+    }
+    r.bits(u32::from(pps.num_extra_slice_header_bits))?;
+    r.ue()?; // slice_type
+    if pps.output_flag_present {
+        r.flag()?; // pic_output_flag
+    }
+    // What others do not refer to, or a viewer may have skipped, is no measure
+    // (§8.3.1): even types below RSV_VCL_R15, RADL and RASL.
+    let optional =
+        kind <= nal::SUB_LAYER_R && kind & 1 == 0 || (nal::RADL_N..=nal::RASL_R).contains(&kind);
+    Ok(Some(OrderCount {
+        low: r.bits(bits)?,
+        bits,
+        restarts: matches!(kind, nal::BLA_W_LP..=nal::BLA_N_LP),
+        entry: kind >= nal::BLA_W_LP,
+        reference: base_layer && !optional,
+    }))
 }
 
 impl Syntax for H265 {
@@ -151,7 +202,7 @@ impl Syntax for H265 {
         }
         match first >> 1 & 0x3f {
             kind @ (0..=nal::RASL_R | nal::BLA_W_LP..=nal::CRA) => {
-                Ok(Self::slice(unit, kind).map_or(Nal::Malformed, Nal::Slice))
+                Ok(self.slice(unit, kind).map_or(Nal::Malformed, Nal::Slice))
             }
             kind @ nal::VPS..=nal::PPS => {
                 self.keep(kind, unit)?;

@@ -20,6 +20,7 @@ mod h265;
 mod jpeg;
 mod latm;
 mod limit;
+mod picture_order;
 mod reorder;
 mod sets;
 mod video;

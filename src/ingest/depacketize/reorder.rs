@@ -25,7 +25,8 @@ pub struct Times {
 /// them, the frame's decoding time is the `depth + 1`-th largest of the show
 /// times so far. That needs no look-ahead, so it adds no latency; it never
 /// goes back, and never passes the frame's own show time. Picture order
-/// counts give the same order, at the price of parsing every slice.
+/// counts give the same order, where the times are right; where they are not,
+/// [`super::picture_order`] has set them right.
 #[derive(Debug)]
 pub struct Reorder {
     rate: i64,
@@ -140,6 +141,18 @@ mod tests {
         let shown = group(10);
         let times = stamped(&mut reorder, &shown);
         assert_eq!(times.iter().map(|t| t.0).collect::<Vec<_>>(), shown, "repaired no longer");
+    }
+
+    #[test]
+    fn two_fields_under_one_time_stay_together_and_in_order() {
+        // Coded fields of I0 P2 B1, P4 B3: each picture comes as two units.
+        let shown = [0, 0, 2, 2, 1, 1, 4, 4, 3, 3].map(|n| n * 3000);
+        let mut reorder = Reorder::new(90_000);
+        reorder.configure(2, Some(3000));
+        let times = stamped(&mut reorder, &shown);
+        // A tick later at the most, for the second field's turn to decode.
+        assert!(times.iter().zip(shown).all(|(t, shown)| (0..=1).contains(&(t.0 - shown))));
+        assert!(times.windows(2).all(|pair| pair[0].1 < pair[1].1), "{times:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::access_unit::{
     AccessUnit, find_start_code, split_at_start_codes, without_trailing_zeros,
 };
 use super::limit::Limit;
+use super::picture_order::{OrderCount, PictureOrder};
 use super::reorder::Reorder;
 use super::{AfterLoss, Discarded, Packet, Unit};
 use crate::media::{Codec, FrameKind};
@@ -75,6 +76,9 @@ pub(super) struct Slice {
     pub(super) pps: u8,
     /// `frame_num` and the count it wraps at, where the codec has one.
     pub(super) frame_num: Option<(u32, u32)>,
+    /// Where its picture stands in the order of showing, if that may differ
+    /// from the order of decoding.
+    pub(super) order: Option<OrderCount>,
 }
 
 /// What a video codec does its own way.
@@ -115,6 +119,7 @@ pub(super) struct Video<S> {
     pub(super) ready: VecDeque<Unit>,
     pub(super) discarded: Discarded,
     rate: i64,
+    order: PictureOrder,
     reorder: Reorder,
 
     // The access unit being put together.
@@ -162,6 +167,7 @@ impl<S: Syntax> Video<S> {
             ready: VecDeque::new(),
             discarded: Discarded::default(),
             rate: i64::from(rate),
+            order: PictureOrder::new(rate),
             reorder,
             unit: AccessUnit::default(),
             timestamp: None,
@@ -385,6 +391,8 @@ impl<S: Syntax> Video<S> {
             self.suspect(1);
             return;
         };
+        // Of pictures that are held, too: they count.
+        let shown = self.order.show_time(timestamp, slice.order);
         let idr_at = *self.idr_at.get_or_insert(timestamp);
         if slice.random_access {
             self.idr_at = Some(timestamp);
@@ -398,7 +406,7 @@ impl<S: Syntax> Video<S> {
             return;
         }
         let kind = if key { FrameKind::Key } else { FrameKind::Delta };
-        self.hand_out(timestamp, kind, slice.pps);
+        self.hand_out(shown, kind, slice.pps);
     }
 
     /// Follows the chain of references; whether the picture is handed out.
@@ -443,7 +451,7 @@ impl<S: Syntax> Video<S> {
         lost < wrap && number == (last + 1) % wrap
     }
 
-    fn hand_out(&mut self, timestamp: i64, kind: FrameKind, pps: u8) {
+    fn hand_out(&mut self, shown: i64, kind: FrameKind, pps: u8) {
         let mut news = None;
         if let Some(codec) = self.syntax.codec(pps)
             && self.codec.as_ref() != Some(codec)
@@ -452,7 +460,7 @@ impl<S: Syntax> Video<S> {
             news = Some(codec.clone());
             self.codec.clone_from(&news);
         }
-        let times = self.reorder.stamp(timestamp);
+        let times = self.reorder.stamp(shown);
         self.ready.push_back(Unit {
             pts: times.pts,
             dts: times.dts,

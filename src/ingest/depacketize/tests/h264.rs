@@ -292,11 +292,12 @@ fn a_new_sequence_without_its_key_frame_is_held_whatever_its_numbers_say() {
     // would follow either.
     let (first, second) = (pictures(H264, SLICES), pictures(H264, BFRAMES));
     let both = [&first[..1], &second[..]].concat();
-    let sent = packetized(H264, &both, 10_000, in_order);
+    let shown = |n: usize| if n == 0 { 0 } else { 1 + bframes_shown(n - 1) };
+    let sent = packetized(H264, &both, 10_000, shown);
     let lost = sent.iter().position(|p| p.timestamp > 0 && p.payload[0] & 31 == 5).unwrap();
     let units = received(&mut video("h264", ""), &sent, &[lost]);
-    let shown: Vec<i64> = units.iter().map(|u| u.pts / FRAME).collect();
-    assert_eq!(shown, std::iter::once(0).chain(13..25).collect::<Vec<_>>());
+    let got: Vec<i64> = units.iter().map(|u| u.pts / FRAME).collect();
+    assert_eq!(got, std::iter::once(0).chain((13..25).map(shown)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -387,4 +388,17 @@ fn the_interleaved_mode_is_refused_by_name() {
     let words =
         r#"video codec "VP8" (VP8, VP9 or AV1 over RTSP); set the camera to H.264 or H.265"#;
     assert_eq!(other.unwrap_err().0, words);
+}
+
+#[test]
+fn b_frames_stamped_in_the_order_of_decoding_are_shown_in_their_own() {
+    let pictures = pictures(H264, BFRAMES);
+    let again: Vec<_> = pictures.iter().chain(&pictures).cloned().collect();
+    let sent = packetized(H264, &again, 1400, in_order);
+    let units = received(&mut video("h264", ""), &sent, &[]);
+    // From the second group on, when the counts have told.
+    let shown: Vec<i64> = units[12..].iter().map(|u| u.pts / FRAME).collect();
+    assert_eq!(shown, (12..48).map(bframes_shown).collect::<Vec<_>>());
+    let decoded: Vec<i64> = units[12..].iter().map(|u| u.dts).collect();
+    assert_eq!(decoded, (12..48).map(|n| (n - 2) * FRAME).collect::<Vec<_>>());
 }

@@ -4,6 +4,10 @@ use super::*;
 /// Open groups of 12 pictures, three B-frames, two slices, AUD; 24 pictures.
 const OPEN_GOP: &[u8] = include_bytes!("../testdata/x265_open_gop.h265");
 
+/// When each picture of `OPEN_GOP` is shown, in the order of decoding.
+const SHOWN: [i64; 24] =
+    [0, 4, 2, 1, 3, 8, 6, 5, 7, 12, 10, 9, 11, 16, 14, 13, 15, 20, 18, 17, 19, 23, 22, 21];
+
 fn in_order(n: usize) -> i64 {
     n as i64
 }
@@ -76,15 +80,33 @@ fn leading_pictures_that_refer_to_what_was_never_seen_are_dropped() {
 fn any_single_lost_packet_shows_no_damaged_picture() {
     let pictures = pictures(H265, OPEN_GOP);
     let whole = slices(H265, &pictures);
-    let sent = packetized(H265, &pictures, 120, in_order);
+    let sent = packetized(H265, &pictures, 120, |n| SHOWN[n]);
     for lost in 0..sent.len() {
         let units = received(&mut video("H265", ""), &sent, &[lost]);
         let held: Vec<i64> = units.iter().map(|u| u.pts).collect();
         let in_time = units.iter().filter(|u| u.pts % FRAME == 0).collect::<Vec<_>>();
         for unit in in_time {
             let nals: Vec<&[u8]> = NalUnits::new(&unit.data).collect();
-            assert_eq!(nals, whole[(unit.pts / FRAME) as usize], "{lost}: {held:?}");
+            let n = SHOWN.iter().position(|&shown| shown == unit.pts / FRAME).unwrap();
+            assert_eq!(nals, whole[n], "{lost}: {held:?}");
         }
+    }
+}
+
+#[test]
+fn b_frames_stamped_in_the_order_of_decoding_are_shown_in_their_own() {
+    let pictures = pictures(H265, OPEN_GOP);
+    // Before the counts have told, in the first group, times are what they are.
+    let told = 8;
+    for from in [0, 9] {
+        let sent = packetized(H265, &pictures[from..], 1400, in_order);
+        let units = received(&mut video("H265", ""), &sent, &[]);
+        let shown: Vec<i64> = units[told..].iter().map(|u| u.pts / FRAME).collect();
+        // Leading pictures that were skipped count.
+        let skipped = pictures.len() - from - units.len();
+        let right = SHOWN[from + skipped + told..].iter().map(|n| n - SHOWN[from]);
+        let right: Vec<i64> = right.collect();
+        assert_eq!(shown, right, "{from}");
     }
 }
 
