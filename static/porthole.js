@@ -1,4 +1,4 @@
-// <porthole-camera src="front-door/">: one stream, as live as this browser can
+// <porthole-camera src="front-door">: one stream, as live as this browser can
 // show it. WebRTC first, HLS where that fails, and the reason in words.
 // `quality="sub"` shows the camera's smaller stream.
 
@@ -101,7 +101,10 @@ class PortholeCamera extends HTMLElement {
   async #playOneWay(way, signal) {
     const attempt = new AbortController();
     const both = AbortSignal.any([signal, attempt.signal]);
-    const url = new URL(way.path, new URL(this.getAttribute("src") ?? "./", document.baseURI));
+    const base = new URL(this.getAttribute("src") ?? "./", document.baseURI);
+    // `…/front-door` is the same stream as `…/front-door/`.
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    const url = new URL(way.path, base);
     const quality = this.getAttribute("quality");
     if (quality) url.searchParams.set("quality", quality);
     const ended = deferred();

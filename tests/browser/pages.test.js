@@ -84,6 +84,21 @@ test("a stream's page shows its substream, and says when there is none", async (
   await page.close();
 });
 
+test("a camera on somebody's own page is named with or without the slash", async () => {
+  const page = await openPage(browser, gateway.base);
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  for (const src of ["front-door", "front-door/"]) {
+    await page.evaluate((src) => {
+      document.body.innerHTML = `<porthole-camera src="${src}" label="mine"></porthole-camera>`;
+    }, new URL(src, gateway.base).href);
+    await page.waitForSelector(`${camera("mine")}[data-state=live]`, { timeout: 20_000 });
+    assert.equal(await page.getAttribute(camera("mine"), "data-way"), "WebRTC", src);
+  }
+  assert.ok(!asked.includes("/whep"), "the wall's own folder is no stream");
+  await page.close();
+});
+
 test("the wall fits a phone", async () => {
   const viewport = { width: 390, height: 844 };
   const page = await openPage(browser, gateway.base, { viewport, colorScheme: "light" });
