@@ -218,7 +218,7 @@ fn fingerprint(crypto: &dyn RTCCryptoProvider, certificate: &[u8]) -> Result<Str
 
 /// Whether a `ClientHello` has `AEAD_AES_128_GCM` among its SRTP profiles;
 /// `None` where it cannot be seen, as in the first part of a long one.
-fn offers_gcm(datagram: &[u8]) -> Option<bool> {
+pub(super) fn offers_gcm(datagram: &[u8]) -> Option<bool> {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     const USE_SRTP: [u8; 2] = [0, 14];

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use super::candidates;
-use super::offer::{MAX_CANDIDATES, is_usable_candidate};
+use super::offer::{MAX_CANDIDATES, has_forbidden, is_usable_candidate};
 
 /// What a viewer sends with PATCH.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Fragment {
         let mut sections = 0;
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             // RFC 8866 §5: one small letter, then `=`.
-            if !matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]) {
+            if !matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]) || has_forbidden(line) {
                 return Err(BadFragment("it is no fragment of SDP"));
             }
             let repeated = |value: &str| {
@@ -147,7 +147,7 @@ mod tests {
             assert!(credentials(ufrag, password).is_err(), "{ufrag} {password}");
         }
         assert!(Fragment::read(&format!("m={}", "x".repeat(201))).is_err());
-        for not_sdp in ["hello", "A=b", "{}", "=", "a"] {
+        for not_sdp in ["hello", "A=b", "{}", "=", "a", "a=mid:0\rm=audio"] {
             assert!(Fragment::read(not_sdp).is_err(), "{not_sdp}");
         }
         assert_eq!(Fragment::read("\r\n"), Fragment::read(""));

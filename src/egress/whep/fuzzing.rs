@@ -1,7 +1,10 @@
 //! Doors for the fuzz targets in `tests/fuzz/`; not in any other build.
 
-use super::{candidates, offer, stun};
-use crate::media::{Codec, G711Law, MediaKind};
+use super::answer::{Local, Remote, Ssrcs};
+use super::engine::Plan;
+use super::feedback::Feedback;
+use super::{candidates, dtls, feedback, fragment, offer, stun};
+use crate::media::{Avc, Codec, G711Law, MediaKind, PixelSize};
 
 /// Reads an SDP offer, and asks of it what a session asks.
 pub fn offer(text: &str) {
@@ -18,6 +21,71 @@ pub fn offer(text: &str) {
             let _ = offer.rtx(found);
         }
     }
+}
+
+/// Reads what an offer says of the connection, and answers it.
+pub fn negotiate(text: &str) {
+    let Ok(offer) = offer::Offer::read(text) else { return };
+    let remote = Remote::read(&offer.sdp);
+    assert!(remote.candidates.len() <= offer::MAX_CANDIDATES);
+    assert_eq!(remote.ufrag, offer.ufrag);
+    if remote.fingerprints.is_empty() || !remote.is_named() {
+        return;
+    }
+    let avc = Avc {
+        sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xc0, 0x1f]),
+        pps: Vec::new(),
+        size: PixelSize { width: 16, height: 16 },
+        max_num_reorder_frames: None,
+    };
+    let video = offer.h264(&avc).cloned();
+    let rtx = video.as_ref().and_then(|codec| offer.rtx(codec)).cloned();
+    let audio = offer.audio(&Codec::Opus { channels: 2 }).cloned();
+    let plan = Plan { video, rtx, audio };
+    let local = Local { ufrag: "ours", password: "secret", fingerprint: "AA" };
+    let answer = remote.answer(
+        &local,
+        &plan,
+        Ssrcs { media: 1, rtx: plan.rtx.is_some().then_some(2) },
+        Ssrcs { media: 3, rtx: None },
+    );
+    is_sdp(&answer);
+    // Section by section (RFC 3264 §6), and no more than a track of a kind.
+    let count = |text: &str, start: &str| text.lines().filter(|l| l.starts_with(start)).count();
+    assert_eq!(count(&answer, "m="), count(&offer.sdp, "m="));
+    let planned = usize::from(plan.video.is_some()) + usize::from(plan.audio.is_some());
+    assert!(count(&answer, "a=sendonly") <= planned, "{answer}");
+}
+
+/// Reads the fragment of a PATCH, and replies to it.
+pub fn fragment(text: &str) {
+    let Ok(fragment) = fragment::Fragment::read(text) else { return };
+    assert!(fragment.candidates.len() <= offer::MAX_CANDIDATES);
+    let reply = fragment.reply("ours", "secret", &[([203, 0, 113, 7], 8189).into()]);
+    is_sdp(&reply);
+    assert_eq!(reply.matches("\r\nm=").count(), 0);
+}
+
+/// What we repeat of a viewer's words makes no line of its own.
+fn is_sdp(text: &str) {
+    let whole = |line: &str| {
+        line.ends_with('\r') && line.len() > 2 && !line[..line.len() - 1].contains(['\r', '\0'])
+    };
+    assert!(text.ends_with('\n') && text[..text.len() - 1].split('\n').all(whole), "{text:?}");
+}
+
+/// Whether a `ClientHello` offers AES-GCM for SRTP.
+pub fn hello(datagram: &[u8]) -> Option<bool> {
+    dtls::offers_gcm(datagram)
+}
+
+/// Reads decrypted RTCP: so many packets are reported lost.
+pub fn rtcp(datagram: &[u8]) -> usize {
+    let lost = |feedback: &Feedback| match feedback {
+        Feedback::Nack { lost, .. } => lost.len(),
+        Feedback::KeyFrameWanted | Feedback::Reception(_) => 0,
+    };
+    feedback::read(datagram).iter().map(lost).sum()
 }
 
 /// Whether a trickled candidate would be tried.

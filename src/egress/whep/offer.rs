@@ -70,6 +70,9 @@ impl Offer {
         };
         let (mut fingerprint, mut password) = (false, false);
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+            if has_forbidden(line) {
+                return Err(BadOffer("a line has a character that SDP forbids"));
+            }
             if let Some(candidate) = line.strip_prefix("a=candidate:") {
                 if offer.candidates == MAX_CANDIDATES || !is_usable_candidate(candidate) {
                     continue;
@@ -235,6 +238,12 @@ impl Offered {
             name.eq_ignore_ascii_case(key).then_some(value)
         })
     }
+}
+
+/// RFC 8866 §9 (`byte-string`). A lone CR ends a line for some readers, and we
+/// repeat names of the viewer's.
+pub(super) fn has_forbidden(line: &str) -> bool {
+    line.contains(['\r', '\0'])
 }
 
 /// UDP to an IP address. A `.local` name would need multicast DNS, and a name

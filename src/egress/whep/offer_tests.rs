@@ -88,6 +88,7 @@ fn an_offer_that_cannot_become_a_session_is_refused_with_a_reason() {
         ("a=ice-ufrag", "a=x", "it has no ICE credentials (`a=ice-ufrag`, `a=ice-pwd`)"),
         ("a=fingerprint", "a=x", "it has no DTLS certificate (`a=fingerprint`)"),
         ("m=", "x=", "it has no media section"),
+        ("a=mid:0", "a=mid:0\rm=audio", "a line has a character that SDP forbids"),
     ] {
         assert_eq!(Offer::read(&CHROMIUM.replace(from, to)).unwrap_err(), BadOffer(reason));
     }
