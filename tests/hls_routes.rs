@@ -260,7 +260,7 @@ async fn mjpeg_is_refused_by_name() {
     let tracks = Arc::new(Tracks::new(vec![track]));
     gateway.publish_all(&[draft(&tracks, 0, 0, 0, FrameKind::Key, Bytes::new())]).await;
     let response = gateway.get("index.m3u8").await;
-    assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let body = response.text().await.unwrap();
     assert!(body.contains("codec.video_unplayable") && body.contains("MJPEG"), "{body}");
 }

@@ -78,17 +78,68 @@ async fn a_session_is_created_with_all_a_player_needs_to_know() {
 }
 
 #[tokio::test]
-async fn options_says_what_may_be_posted() {
-    let gateway = Gateway::start().await;
-    let http = reqwest::Client::new();
-    for path in ["/yard/whep", "/yard/whep/0123"] {
-        let url = format!("{}{path}", gateway.url);
-        let response = http.request(Method::OPTIONS, url).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        assert_eq!(response.headers()["accept-post"], "application/sdp");
-        let methods = response.headers()["allow"].to_str().unwrap();
-        assert!(["POST", "PATCH", "DELETE"].iter().all(|m| methods.contains(m)), "{methods}");
+async fn the_urls_say_what_they_are_and_what_they_take() {
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let endpoint = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
+    let created = player.post(endpoint.as_str(), &offer).await;
+    let session = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let ask = async |method: Method, url: &url::Url| {
+        let response = player.http.request(method, url.clone()).send().await.unwrap();
+        let headers = response.headers().clone();
+        let status = response.status();
+        (status, headers, response)
+    };
+    for (url, methods) in
+        [(&endpoint, "GET, HEAD, OPTIONS, POST"), (&session, "GET, HEAD, OPTIONS, PATCH, DELETE")]
+    {
+        let (status, headers, _) = ask(Method::OPTIONS, url).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        assert_eq!(headers["accept-post"], "application/sdp");
+        assert_eq!(headers["allow"], methods);
+        let (status, headers, response) = ask(Method::PUT, url).await;
+        assert_eq!(
+            (status, &headers["allow"]),
+            (StatusCode::METHOD_NOT_ALLOWED, &methods.parse().unwrap())
+        );
+        assert_eq!(problem(response).await.0, 405);
     }
+    let (_, headers, _) = ask(Method::OPTIONS, &session).await;
+    assert_eq!(headers["accept-patch"], "application/trickle-ice-sdpfrag");
+    for method in [Method::GET, Method::HEAD] {
+        let (status, headers, response) = ask(method.clone(), &endpoint).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(headers["content-type"], "application/sdp");
+        assert_eq!(response.text().await.unwrap(), "");
+        let (status, headers, _) = ask(method, &session).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        assert_eq!(headers["etag"], created.headers()["etag"]);
+    }
+    for unknown in ["../garden/whep", "whep/0123"] {
+        let (_, _, response) = ask(Method::GET, &endpoint.join(unknown).unwrap()).await;
+        assert_eq!(problem(response).await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_is_gone_at_once() {
+    let (gateway, _camera) = gateway_showing(avc(), None).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let endpoint = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
+    // Its task would be quick to forget one of them, not all.
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        let created = player.post(endpoint.as_str(), &offer).await;
+        let location = created.headers()["location"].to_str().unwrap();
+        sessions.push(endpoint.join(location).unwrap());
+    }
+    for session in sessions {
+        let deleted = player.http.delete(session.clone()).send().await.unwrap();
+        assert_eq!(deleted.status(), StatusCode::OK);
+        let again = player.http.delete(session).send().await.unwrap();
+        assert_eq!(problem(again).await.0, 404);
+    }
+    assert_eq!(gateway.whep.sessions(), 0);
 }
 
 #[tokio::test]
@@ -96,18 +147,19 @@ async fn an_offer_that_cannot_be_read_is_told_why() {
     let (gateway, _camera) = gateway_showing(avc(), None).await;
     let (player, offer) = Player::offering(&[Video]).await;
     let url = format!("{}/yard/whep", gateway.url);
-    for (body, why) in [
-        ("hello".to_owned(), "not SDP"),
-        (offer.replace("a=ice-pwd", "a=x"), "ICE credentials"),
-        (offer.replace("a=mid", "a=x"), ""),
-        ("v=0\r\n".repeat(20_000), ""),
+    for (body, expected, why) in [
+        ("hello".to_owned(), 400, "not SDP"),
+        (offer.replace("a=ice-pwd", "a=x"), 400, "ICE credentials"),
+        (offer.replace("a=mid", "a=x"), 400, ""),
+        ("v=0\r\n".repeat(20_000), 413, ""),
     ] {
         let (status, code, detail) = problem(player.post(&url, &body).await).await;
-        assert_eq!((status, code.as_str()), (400, "viewer.bad_offer"));
+        assert_eq!((status, code.as_str()), (expected, "viewer.bad_offer"));
         assert!(detail.contains(why), "{detail}");
     }
     let wrong_type = player.http.post(&url).body(offer.clone()).send().await.unwrap();
-    assert_eq!(problem(wrong_type).await.1, "viewer.bad_offer");
+    let (status, code, _) = problem(wrong_type).await;
+    assert_eq!((status, code.as_str()), (415, "viewer.bad_offer"));
     let refused = r#"porthole_session_setups_total{output="whep",result="viewer.bad_offer"}"#;
     assert_eq!(gateway.metric(refused), Some(5.0));
     assert_eq!(gateway.whep.sessions(), 0);
@@ -120,14 +172,14 @@ async fn video_the_viewer_cannot_play_is_named_with_what_it_could() {
     let (player, offer) = Player::offering(&[Video, Audio]).await;
     let url = format!("{}/yard/whep", gateway.url);
     let (status, code, detail) = problem(player.post(&url, &offer).await).await;
-    assert_eq!((status, code.as_str()), (406, "codec.video_unplayable"));
+    assert_eq!((status, code.as_str()), (422, "codec.video_unplayable"));
     assert!(detail.starts_with("the camera sends MJPEG; the offer has VP8, "), "{detail}");
 
     let (gateway, _camera) = gateway_showing(avc(), None).await;
     let without = offer.replace("H264/", "H999/");
     let url = format!("{}/yard/whep", gateway.url);
     let (status, code, detail) = problem(player.post(&url, &without).await).await;
-    assert_eq!((status, code.as_str()), (406, "codec.video_unplayable"));
+    assert_eq!((status, code.as_str()), (422, "codec.video_unplayable"));
     assert!(detail.contains("sends H.264; the offer has") && detail.contains("H999"), "{detail}");
 }
 
@@ -142,7 +194,7 @@ async fn b_frames_are_refused_before_connecting() {
     let (player, offer) = Player::offering(&[Video]).await;
     let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
     let (status, code, _) = problem(response).await;
-    assert_eq!((status, code.as_str()), (406, "codec.bframes"));
+    assert_eq!((status, code.as_str()), (422, "codec.bframes"));
 }
 
 #[tokio::test]
@@ -170,7 +222,7 @@ async fn b_frames_that_no_parameter_set_announced_are_refused_too() {
     (0..10).for_each(|_| camera.publish());
     eventually("the viewer is sent away", || gateway.whep.sessions() == 0).await;
     let (status, code, _) = problem(player.post(&url, &offer).await).await;
-    assert_eq!((status, code.as_str()), (406, "codec.bframes"));
+    assert_eq!((status, code.as_str()), (422, "codec.bframes"));
 }
 
 #[tokio::test]

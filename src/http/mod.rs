@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 
 pub use cors::{BadOrigin, Origin, cross_origin};
 pub use metrics::{HttpMetrics, count_requests};
-pub use problem::Problem;
+pub use problem::{Problem, no_such_method, request_problem};
 pub use quality::of_quality;
 pub use serve::{Listener, serve, whole_body};
 pub use sessions::{OutputSessions, SessionMetrics};

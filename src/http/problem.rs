@@ -1,5 +1,5 @@
 //! Faults as `application/problem+json` (RFC 9457), with the one mapping from
-//! fault code to status.
+//! fault code to status; and problems of a request alone.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,22 +12,25 @@ use crate::fault::{Code, Fault};
 #[derive(Clone, Debug)]
 pub struct Problem {
     fault: Fault,
+    /// Where HTTP has a more precise one than [`Problem::status`].
+    status: Option<StatusCode>,
     /// Boxed: a problem is the `Err` of every handler.
     source: Option<Box<SourceStatus>>,
 }
 
 impl Problem {
-    /// The status that every response with this code has.
+    /// The status of responses with this code.
     pub fn status(code: Code) -> StatusCode {
         match code {
             Code::ViewerBadOffer => StatusCode::BAD_REQUEST,
             Code::ViewerAuth => StatusCode::UNAUTHORIZED,
             Code::ViewerForbidden => StatusCode::FORBIDDEN,
             Code::StreamUnknown => StatusCode::NOT_FOUND,
-            Code::VideoUnplayable | Code::AudioDropped | Code::Bframes => {
-                StatusCode::NOT_ACCEPTABLE
+            // Not 406, which to a WHEP player is a counter-offer (WHEP, Server
+            // Sends Counter-Offer).
+            Code::VideoUnplayable | Code::AudioDropped | Code::Bframes | Code::ConfigInvalid => {
+                StatusCode::UNPROCESSABLE_ENTITY
             }
-            Code::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Code::ViewerIceFailed | Code::ViewerSlow => StatusCode::GONE,
             Code::ViewerLimit | Code::StreamStarting => StatusCode::SERVICE_UNAVAILABLE,
             Code::SourceDns
@@ -49,6 +52,16 @@ impl Problem {
         self.fault.code
     }
 
+    /// The same fault, for which HTTP has this status.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
+    fn own_status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| Self::status(self.fault.code))
+    }
+
     /// Why `stream` has nothing to show right now: its source's fault if it
     /// has one, else that it is starting.
     pub fn not_ready(stream: &Stream) -> Self {
@@ -57,7 +70,7 @@ impl Problem {
             (Some(fault), SourceState::Down | SourceState::Connecting) => fault.clone(),
             _ => Code::StreamStarting.into(),
         };
-        Self { fault, source: Some(source.into()) }
+        Self { fault, status: None, source: Some(source.into()) }
     }
 
     /// The document's members.
@@ -66,7 +79,7 @@ impl Problem {
         let mut body = json!({
             "type": format!("urn:porthole:{code}"),
             "title": code.sentence(),
-            "status": Self::status(code).as_u16(),
+            "status": self.own_status().as_u16(),
             "code": code.as_str(),
             "hint": code.hint(),
         });
@@ -85,7 +98,7 @@ impl Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self { fault, source: None }
+        Self { fault, status: None, source: None }
     }
 }
 
@@ -97,14 +110,34 @@ impl From<Code> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = Self::status(self.fault.code);
-        let mut response = (status, self.body().to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        let mut response = document(self.own_status(), &self.body());
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response
     }
+}
+
+/// A problem of the request alone, so not in the catalogue of faults (RFC 9457
+/// §4.2.1).
+pub fn request_problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason();
+    let body = json!({
+        "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
+    });
+    document(status, &body)
+}
+
+/// A method that a URL does not have; it has those in `allow`.
+pub fn no_such_method(allow: &'static str) -> Response {
+    let detail = format!("here there are {allow}");
+    let mut response = request_problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn document(status: StatusCode, body: &serde_json::Value) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body.to_string()).into_response()
 }

@@ -31,7 +31,7 @@ after(async () => {
 
 const camera = (label) => `porthole-camera[label="${label}"]`;
 // Refusals that the pages show in words; Chromium logs every such status.
-const unexpected = (complaints) => complaints.filter((text) => !/status of (404|406|502)/.test(text));
+const unexpected = (complaints) => complaints.filter((text) => !/status of (404|422|502)/.test(text));
 
 test("the wall shows every stream, each the way this browser can play it", async () => {
   const page = await openPage(browser, gateway.base, { colorScheme: "dark" });

@@ -73,7 +73,8 @@ impl Remote {
                 "ice-lite" => remote.lite = true,
                 "setup" => remote.passive |= value == "passive",
                 "group" => remote.bundled |= value.starts_with("BUNDLE"),
-                "candidate" => remote.candidates.push(value.to_owned()),
+                // Without a value it was not counted among the offer's.
+                "candidate" if !value.is_empty() => remote.candidates.push(value.to_owned()),
                 "fingerprint" => {
                     let (algorithm, print) = value.split_once(' ').unwrap_or_default();
                     if algorithm.eq_ignore_ascii_case("sha-256") {
@@ -160,6 +161,10 @@ impl Remote {
             let setup = if self.passive { "active" } else { "passive" };
             line(format_args!("a=setup:{setup}"));
             line(format_args!("a=rtcp-mux"));
+            if self.bundled {
+                // WHEP, SDP Bundle.
+                line(format_args!("a=rtcp-mux-only"));
+            }
             line(format_args!("a=rtcp-rsize"));
             for codec in codecs {
                 section.codec(codec, &mut line);

@@ -43,6 +43,8 @@ fn the_connection_is_read_from_wherever_it_stands() {
     assert_eq!(remote.fingerprints, ["aa:bb"], "no other hash is checked");
     assert_eq!(remote.candidates, ["1 1 udp 1 192.0.2.7 9 typ host"]);
     assert!(!remote.passive && !remote.lite);
+    let uncounted = OFFER.to_owned() + &"a=candidate\r\n".repeat(99);
+    assert_eq!(Remote::read(&uncounted).candidates.len(), 1);
 }
 
 #[test]
@@ -62,6 +64,7 @@ fn every_section_is_answered_in_its_place() {
     assert_eq!(of("a=mid:"), ["a=mid:0", "a=mid:1", "a=mid:2"]);
     assert_eq!(of("a=group:"), ["a=group:BUNDLE 0 2"]);
     assert_eq!(of("a=setup:"), ["a=setup:passive"; 2]);
+    assert_eq!(of("a=rtcp-mux"), ["a=rtcp-mux", "a=rtcp-mux-only"].repeat(2));
     assert_eq!(of("a=ssrc-group:"), ["a=ssrc-group:FID 7 8"]);
     // What was not offered is not answered; what we do not heed, neither.
     assert_eq!(of("a=rtcp-fb:"), ["a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli"]);

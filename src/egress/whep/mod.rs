@@ -1,6 +1,6 @@
 //! WHEP: WebRTC for viewers (draft-ietf-wish-whep).
 //!
-//! Here: the HTTP side (`routes`, `offer`, `answer`, `fragment`), sessions and
+//! Here: the HTTP side (`routes`, `resource`, `offer`, `answer`, `fragment`), sessions and
 //! the task per stream that drives them (`sessions`, `fanout`, `viewer`),
 //! frames as RTP payloads (`packetizer`), the engine behind a narrow interface
 //! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
@@ -28,6 +28,7 @@ mod metrics;
 mod offer;
 mod packetizer;
 mod reorder;
+mod resource;
 mod routes;
 mod sender;
 mod sessions;

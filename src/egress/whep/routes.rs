@@ -1,5 +1,5 @@
-//! The HTTP side: an offer becomes a session (POST), takes candidates (PATCH)
-//! and ends (DELETE).
+//! The WHEP endpoint: an offer becomes a session (POST), which has its own URL
+//! (`resource`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,14 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use serde_json::json;
 
-use super::engine::{self, Plan, Restart};
-use super::fanout::Command;
-use super::fragment::Fragment;
+use super::engine::Plan;
 use super::offer::{BadOffer, MAX_OFFER, Offer};
-use super::switchboard::{Session, SessionId};
-use super::{IceServer, Whep, reorder};
+use super::{IceServer, Whep, reorder, resource};
 use crate::auth::{Access, Action, Principal};
 use crate::bus::{Join, Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
@@ -32,8 +28,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(3);
 /// Says what the answer leaves out; a fault code.
 const NOTICE: HeaderName = HeaderName::from_static("porthole-notice");
 
-const SDP: &str = "application/sdp";
-const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+pub(super) const SDP: &str = "application/sdp";
+pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// The endpoint's methods.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
 /// What the routes need.
 #[derive(Clone)]
@@ -46,24 +47,23 @@ pub struct Deps {
     pub whep: Arc<Whep>,
 }
 
-/// `POST /{stream}/whep`, and `PATCH` and `DELETE` on what it creates.
+/// `POST /{stream}/whep`, and `PATCH` and `DELETE` on what it creates. GET is
+/// answered without content (WHEP, HTTP Usage).
 ///
 /// A request's [`Principal`] is taken from its extensions; without one it is
 /// anonymous.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
-        .route("/{stream}/whep", post(create).options(options))
-        .route(
-            "/{stream}/whep/{session}",
-            axum::routing::delete(end).patch(trickle).options(options),
-        )
+        .route("/{stream}/whep", post(create).get(show).options(options).fallback(other_method))
+        .route("/{stream}/whep/{session}", resource::methods())
         .layer(DefaultBodyLimit::max(MAX_OFFER))
         .with_state(deps)
 }
 
-type Caller = Option<Extension<Principal>>;
+pub(super) type Caller = Option<Extension<Principal>>;
+pub(super) type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
 
-fn principal(caller: Caller) -> Principal {
+pub(super) fn principal(caller: Caller) -> Principal {
     caller.map_or(Principal::Anonymous, |Extension(principal)| principal)
 }
 
@@ -73,7 +73,7 @@ async fn create(
     RawQuery(query): RawQuery,
     caller: Caller,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let target = Target { name: &name, query: query.as_deref() };
     let sessions = &deps.whep.shared.metrics.sessions;
@@ -94,7 +94,7 @@ async fn create_session(
     target: Target<'_>,
     principal: Principal,
     headers: &HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
     let stream = deps.registry.get(target.name).ok_or(Code::StreamUnknown)?;
     deps.access.authorize(&principal, Action::View, stream.name())?;
@@ -115,7 +115,7 @@ async fn create_session(
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
     out.insert(header::LOCATION, text(&location));
     out.insert(header::ETAG, text(&begun.etag));
-    out.insert(HeaderName::from_static("accept-patch"), HeaderValue::from_static(SDP_FRAGMENT));
+    out.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for link in deps.whep.config.ice_servers.iter().flat_map(links) {
         out.append(header::LINK, link);
@@ -126,20 +126,19 @@ async fn create_session(
     Ok(response)
 }
 
-fn read_offer(
-    headers: &HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Offer, Fault> {
-    let bad = |why: &str| Fault::new(Code::ViewerBadOffer, why);
+fn read_offer(headers: &HeaderMap, body: Body) -> Result<Offer, Problem> {
+    let bad = |why: &str| Problem::from(Fault::new(Code::ViewerBadOffer, why));
     if !has_type(headers, SDP) {
-        return Err(bad("the Content-Type is not application/sdp"));
+        let problem = bad("the Content-Type is not application/sdp");
+        return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let body = body.map_err(|rejection| bad(&rejection.body_text()))?;
+    // Too large, or cut short.
+    let body = body.map_err(|no| bad(&no.body_text()).with_status(no.status()))?;
     let text = std::str::from_utf8(&body).map_err(|_| bad("it is not UTF-8"))?;
     Offer::read(text).map_err(|BadOffer(why)| bad(why))
 }
 
-fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
+pub(super) fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split(';').next()).unwrap_or_default();
     given.trim().eq_ignore_ascii_case(wanted)
@@ -234,7 +233,7 @@ fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fau
 }
 
 /// The address in the request's `Host`, which evidently reaches us.
-fn host_address(headers: &HeaderMap) -> Option<IpAddr> {
+pub(super) fn host_address(headers: &HeaderMap) -> Option<IpAddr> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let authority: axum::http::uri::Authority = host.parse().ok()?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -260,123 +259,26 @@ fn links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
     server.urls.iter().filter_map(link).collect::<Vec<_>>().into_iter()
 }
 
-async fn end(
+/// GET and HEAD: whether there is an endpoint here (WHEP, WHEP Endpoint URL
+/// Discoverability).
+async fn show(
     State(deps): State<Deps>,
-    Path((stream, session)): Path<(String, String)>,
+    Path(name): Path<String>,
     caller: Caller,
-) -> Response {
-    let Some((id, session)) = find(&deps, &stream, &session, caller) else {
-        return no_session();
-    };
-    // An error means that the session has just ended by itself.
-    let _ = session.task.send(Command::Leave(id, "left")).await;
-    StatusCode::OK.into_response()
-}
-
-/// Candidates that came after the offer (RFC 8840), or an ICE restart. The
-/// former are not needed to connect, since the viewer's own checks reach us;
-/// they open the way through a NAT.
-async fn trickle(
-    State(deps): State<Deps>,
-    Path((stream, session)): Path<(String, String)>,
-    caller: Caller,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Response {
-    let Some((id, session)) = find(&deps, &stream, &session, caller) else {
-        return no_session();
-    };
-    if !has_type(&headers, SDP_FRAGMENT) {
-        let detail = "PATCH takes application/trickle-ice-sdpfrag";
-        return other_problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
-    }
-    // RFC 9725 §4.3.1, as WHEP has it too.
-    let Some(tag) = headers.get(header::IF_MATCH) else {
-        let detail = "PATCH needs If-Match, with the session's ETag";
-        return other_problem(StatusCode::PRECONDITION_REQUIRED, detail);
-    };
-    let any = tag.as_bytes() == b"*";
-    let etag = format!("\"{}\"", session.ufrag);
-    // RFC 9110 §13.1.1 allows a list; ours has no comma.
-    let mut tags = tag.to_str().unwrap_or_default().split(',').map(str::trim);
-    if !any && !tags.any(|tag| tag == etag) {
-        let detail = "If-Match is not the session's ETag, which an ICE restart changes";
-        return other_problem(StatusCode::PRECONDITION_FAILED, detail);
-    }
-    let text = body.ok().and_then(|body| String::from_utf8(body.to_vec()).ok());
-    let Some(text) = text else {
-        return other_problem(StatusCode::BAD_REQUEST, "the body cannot be read");
-    };
-    let fragment = match Fragment::read(&text) {
-        Ok(fragment) => fragment,
-        Err(error) => return other_problem(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
-    match (fragment.ufrag.clone(), fragment.password.clone()) {
-        (Some(ufrag), _) if ufrag != session.remote_ufrag && !any => {
-            let detail = "an ICE restart needs `If-Match: *`";
-            other_problem(StatusCode::PRECONDITION_FAILED, detail)
-        }
-        (Some(ufrag), None) if ufrag != session.remote_ufrag => {
-            let detail = "a new `a=ice-ufrag` needs a new `a=ice-pwd`";
-            other_problem(StatusCode::BAD_REQUEST, detail)
-        }
-        (Some(ufrag), Some(password)) if ufrag != session.remote_ufrag => {
-            restart(&deps, id, &session, &fragment, (ufrag, password), &headers).await
-        }
-        _ => {
-            let _ = session.task.send(Command::Candidates(id, fragment.candidates)).await;
-            StatusCode::NO_CONTENT.into_response()
-        }
-    }
-}
-
-/// A viewer that looks for another path keeps its session (RFC 9725 §4.3.3).
-async fn restart(
-    deps: &Deps,
-    id: SessionId,
-    session: &Session,
-    fragment: &Fragment,
-    theirs: (String, String),
-    headers: &HeaderMap,
-) -> Response {
-    let (ufrag, password) = engine::credentials();
-    let Ok(addresses) = deps.whep.addresses(host_address(headers)).await else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    let reply = fragment.reply(&ufrag, &password, &addresses);
-    let etag = HeaderValue::from_str(&format!("\"{ufrag}\"")).expect("hex and quotes");
-    let (remote_ufrag, remote_password) = theirs;
-    let restart = Restart { ufrag, password, remote_ufrag, remote_password };
-    deps.whep.shared.rename(id, &restart);
-    let _ = session.task.send(Command::Restart(id, Box::new(restart))).await;
-    let candidates = Command::Candidates(id, fragment.candidates.clone());
-    let _ = session.task.send(candidates).await;
-    let kind = HeaderValue::from_static(SDP_FRAGMENT);
-    ([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], reply).into_response()
-}
-
-fn find(deps: &Deps, stream: &str, id: &str, caller: Caller) -> Option<(SessionId, Session)> {
-    deps.whep.session(id, stream, &principal(caller))
-}
-
-fn no_session() -> Response {
-    other_problem(StatusCode::NOT_FOUND, "there is no such session, or it has ended")
-}
-
-/// A problem that is about the request alone, so not in the catalogue of
-/// faults (RFC 9457 §4.2.1).
-fn other_problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason();
-    let body = json!({
-        "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
-    });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, body.to_string()).into_response()
+) -> Result<Response, Problem> {
+    let stream = deps.registry.get(&name).ok_or(Code::StreamUnknown)?;
+    deps.access.authorize(&principal(caller), Action::View, stream.name())?;
+    let headers =
+        [(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP), (header::CACHE_CONTROL, "no-store")];
+    Ok((StatusCode::OK, headers).into_response())
 }
 
 /// OPTIONS: what may be posted.
 async fn options() -> Response {
-    let headers = [(header::ALLOW, "OPTIONS, POST, PATCH, DELETE")];
-    (StatusCode::NO_CONTENT, headers, [(HeaderName::from_static("accept-post"), SDP)])
-        .into_response()
+    let headers = [(header::ALLOW, METHODS), (ACCEPT_POST, SDP)];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+async fn other_method() -> Response {
+    http::no_such_method(METHODS)
 }

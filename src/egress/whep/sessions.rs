@@ -188,6 +188,11 @@ impl Shared {
         self.board().rename(id, &restart.ufrag, &restart.remote_ufrag);
     }
 
+    /// No request or datagram finds the session any more.
+    pub(super) fn unlist(&self, id: SessionId) {
+        self.board().remove(id);
+    }
+
     /// Hands a viewer to its stream's task, starting that if there is none.
     fn join(
         self: &Arc<Self>,
