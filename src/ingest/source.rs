@@ -125,12 +125,16 @@ impl Source {
     }
 
     /// This source as a second one of the same camera: asked for as `main` is,
-    /// with its login unless the URL carries one, and only while somebody
-    /// watches.
+    /// and only while somebody watches. It logs in as `main` does, unless its
+    /// URL carries a login, or leads to another host or out of TLS: a password
+    /// goes only where it was written for.
     #[must_use]
     pub fn beside(self, main: &Self) -> Self {
-        let login = self.login.or_else(|| main.login.clone());
-        let typed = self.typed.or_else(|| main.typed.clone());
+        let same_place = self.url.host() == main.url.host() && self.is_tls() >= main.is_tls();
+        let (login, typed) = match self.login {
+            None if same_place => (main.login.clone(), main.typed.clone()),
+            login => (login, self.typed),
+        };
         Self { url: self.url, login, typed, on_demand: true, ..main.clone() }
     }
 }
@@ -265,6 +269,23 @@ mod tests {
         assert!(sub.login == main.login && sub.on_demand && sub.transport == Transport::Udp);
         assert_eq!(sub.url().as_str(), "rtsp://cam/sub");
         assert_eq!(beside("rtsp://bob@cam/sub").login.unwrap().username, "bob");
+    }
+
+    #[test]
+    fn a_login_is_not_taken_to_another_host_or_out_of_tls() {
+        let login = |main: &str, sub: &str| {
+            let sub = sub.parse::<Source>().unwrap().beside(&main.parse().unwrap());
+            // The login, and what the camera is told if that one is refused.
+            let password = |login: Option<&Login>| login.map(|l| l.password.expose().to_owned());
+            (password(sub.login.as_ref()), password(sub.spare_login()))
+        };
+        let both = (Some("p%q".to_owned()), Some("p%25q".to_owned()));
+        assert_eq!(login("rtsp://a:p%25q@cam/main", "rtsp://cam:8554/sub"), both);
+        assert_eq!(login("rtsp://a:p%25q@cam/main", "rtsps://cam/sub"), both);
+        let own = (Some("own".to_owned()), None);
+        assert_eq!(login("rtsp://a:p%25q@cam/main", "rtsp://b:own@cam/sub"), own);
+        assert_eq!(login("rtsp://a:p%25q@cam/main", "rtsp://other/sub"), (None, None));
+        assert_eq!(login("rtsps://a:p%25q@cam/main", "rtsp://cam/sub"), (None, None));
     }
 
     #[test]
