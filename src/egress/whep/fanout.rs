@@ -56,14 +56,19 @@ pub(super) struct Fanout {
     _interest: Interest,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    viewers: HashMap<SessionId, Viewer>,
-    /// Due times; a viewer has one valid entry, the one in `due`.
+    viewers: HashMap<SessionId, Seat>,
+    /// Due times; a viewer has one valid entry, the one its seat names.
     timers: BinaryHeap<Reverse<(Instant, SessionId)>>,
-    due: HashMap<SessionId, Instant>,
     outbox: Outbox,
     tracks: Option<Arc<Tracks>>,
     group: Group,
     sent_bytes: IntCounter,
+}
+
+/// A viewer, and when it wants to be looked after.
+struct Seat {
+    viewer: Viewer,
+    due: Option<Instant>,
 }
 
 impl Fanout {
@@ -81,7 +86,6 @@ impl Fanout {
             commands,
             viewers: HashMap::new(),
             timers: BinaryHeap::new(),
-            due: HashMap::new(),
             outbox: Outbox::default(),
             tracks: None,
         }
@@ -161,7 +165,7 @@ impl Fanout {
     fn tracks_changed(&mut self, tracks: &Tracks) {
         let video = tracks.video().map(|track| track.codec.name());
         for id in self.ids() {
-            if self.viewers.get(&id).is_some_and(|viewer| !viewer.takes_video(video)) {
+            if self.viewers.get(&id).is_some_and(|seat| !seat.viewer.takes_video(video)) {
                 self.remove(id, "codec_changed");
             }
         }
@@ -171,7 +175,7 @@ impl Fanout {
         let now = Instant::now();
         match command {
             Command::Join(id, viewer) => {
-                self.viewers.insert(id, *viewer);
+                self.viewers.insert(id, Seat { viewer: *viewer, due: None });
                 self.with(id, now, |_, _| ());
             }
             Command::Datagram { viewer: id, from, to, data } => {
@@ -197,10 +201,10 @@ impl Fanout {
                 return;
             }
             self.timers.pop();
-            if self.due.get(&id) != Some(&at) {
-                continue;
+            match self.viewers.get_mut(&id) {
+                Some(seat) if seat.due == Some(at) => seat.due = None,
+                _ => continue,
             }
-            self.due.remove(&id);
             self.with(id, now, |viewer, _| viewer.tick(now));
             if self.outbox.len() > FLUSH_BYTES {
                 self.flush().await;
@@ -211,13 +215,12 @@ impl Fanout {
     /// Lets something happen to a viewer, and follows it up. The engine reads
     /// what strangers send: should it panic, that viewer ends and nobody else.
     fn with(&mut self, id: SessionId, now: Instant, act: impl FnOnce(&mut Viewer, &mut Outbox)) {
-        let Some(viewer) = self.viewers.get_mut(&id) else { return };
+        let Some(Seat { viewer, due }) = self.viewers.get_mut(&id) else { return };
         let step = || {
             act(viewer, &mut self.outbox);
             viewer.settle(now, &self.group, &mut self.outbox)
         };
         let Ok(health) = catch_unwind(AssertUnwindSafe(step)) else { return self.abandon(id) };
-        let Some(viewer) = self.viewers.get_mut(&id) else { return };
         self.sent_bytes.inc_by(viewer.take_sent());
         match health {
             Health::Over(end) => self.remove(id, end),
@@ -226,8 +229,8 @@ impl Fanout {
                 let at = at.max(now + Duration::from_millis(1));
                 // An entry that comes too early costs one look, a new one for
                 // every packet would cost a heap that grows.
-                if self.due.get(&id).is_none_or(|due| at < *due) {
-                    self.due.insert(id, at);
+                if due.is_none_or(|due| at < due) {
+                    *due = Some(at);
                     self.timers.push(Reverse((at, id)));
                 }
             }
@@ -235,8 +238,7 @@ impl Fanout {
     }
 
     fn remove(&mut self, id: SessionId, end: &'static str) {
-        self.due.remove(&id);
-        if let Some(viewer) = self.viewers.remove(&id) {
+        if let Some(Seat { viewer, .. }) = self.viewers.remove(&id) {
             tracing::info!(stream = %self.stream.name(), viewer = id.short(), end, "viewer left");
             let close = || viewer.close(Instant::now(), end, &mut self.outbox);
             match catch_unwind(AssertUnwindSafe(close)) {
@@ -249,8 +251,7 @@ impl Fanout {
     /// Drops a viewer whose engine has panicked, without another call of it.
     fn abandon(&mut self, id: SessionId) {
         self.shared.metrics.panics.inc();
-        self.due.remove(&id);
-        if let Some(viewer) = self.viewers.remove(&id) {
+        if let Some(Seat { viewer, .. }) = self.viewers.remove(&id) {
             tracing::error!(stream = %self.stream.name(), viewer = id.short(), "engine panicked");
             // What it left half done may fall over once more.
             let _ = catch_unwind(AssertUnwindSafe(|| viewer.abandon()));

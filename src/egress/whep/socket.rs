@@ -1,13 +1,13 @@
 //! The one UDP socket of all viewers: batched in, batched out.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 /// Asked of the kernel, which may give less: a key frame for many viewers at
 /// once, and everybody's checks while we are busy sending it.
@@ -23,8 +23,11 @@ const MAX_RUN: usize = 65_000;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The bound socket.
+///
+/// Not tokio's, which waits for room to send all the time: the kernel reports
+/// room after every message that has left, so each would wake a thread.
 pub(super) struct Socket {
-    io: UdpSocket,
+    io: AsyncFd<UdpSocket>,
     state: UdpSocketState,
     ipv6: bool,
 }
@@ -76,13 +79,14 @@ impl Socket {
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         socket.bind(&address.into())?;
-        let io = UdpSocket::from_std(socket.into())?;
+        let io = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        let io = watched(io, Interest::READABLE)?;
         Ok(Self { io, state, ipv6: address.is_ipv6() })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.io.get_ref().local_addr()
     }
 
     pub(super) fn inbox(&self) -> Inbox {
@@ -102,9 +106,9 @@ impl Socket {
         let Inbox { buffers, meta } = inbox;
         let messages = self
             .io
-            .async_io(Interest::READABLE, || {
+            .async_io(Interest::READABLE, |io| {
                 let mut slices: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-                self.state.recv(UdpSockRef::from(&self.io), &mut slices, meta)
+                self.state.recv(UdpSockRef::from(io), &mut slices, meta)
             })
             .await?;
         for (meta, buffer) in meta.iter().zip(buffers.iter()).take(messages) {
@@ -158,22 +162,17 @@ impl Socket {
             segment_size: (segment < contents.len()).then_some(segment),
             src_ip: run.from.map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
         };
-        let send = || {
-            self.io.try_io(Interest::WRITABLE, || {
-                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-            })
-        };
-        loop {
-            match send() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match tokio::time::timeout(PATIENCE, self.io.writable()).await {
-                        Ok(ready) => ready?,
-                        Err(_) => return Err(error),
-                    }
-                }
-                done => return done,
-            }
+        let send = || self.state.try_send(UdpSockRef::from(self.io.get_ref()), &transmit);
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        match send() {
+            Err(error) if full(&error) => {}
+            done => return done,
         }
+        let writable = watched(self.io.get_ref().try_clone()?, Interest::WRITABLE)?;
+        let patient = writable.async_io(Interest::WRITABLE, |_| send());
+        tokio::time::timeout(PATIENCE, patient)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
     }
 
     /// An IPv6 socket sends to IPv4 addresses in their mapped form.
@@ -185,6 +184,11 @@ impl Socket {
             _ => address,
         }
     }
+}
+
+#[expect(deprecated, reason = "its fault is types that lie about their descriptor; std's does not")]
+fn watched(io: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(io, interest)
 }
 
 impl Outbox {
@@ -276,6 +280,13 @@ mod tests {
         (0..200).for_each(|_| outbox.push(TO, None, &[0; 1200]));
         assert!(outbox.runs.iter().all(|run| run.end - run.start <= MAX_RUN));
         assert_eq!(counts(&outbox).iter().sum::<usize>(), 200);
+    }
+
+    #[tokio::test]
+    async fn room_to_send_wakes_nobody() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let woken = tokio::time::timeout(Duration::from_millis(50), socket.io.writable()).await;
+        assert!(woken.is_err());
     }
 
     #[tokio::test]
