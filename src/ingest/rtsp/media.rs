@@ -9,7 +9,7 @@ use std::io;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::receiver::{Packet, Receiver};
 use super::reception::Arrivals;
@@ -42,10 +42,6 @@ struct Track {
 #[derive(Debug, Default)]
 pub(super) struct Media {
     tracks: Vec<Track>,
-    /// Which socket was heard last, so that a flood on one does not drown the
-    /// others.
-    heard: usize,
-    buffer: BytesMut,
 }
 
 impl Media {
@@ -112,25 +108,28 @@ impl Media {
         if self.tracks.iter().all(|track| track.ports.is_none()) {
             return pending().await;
         }
-        let (tracks, buffer, count) = (&self.tracks, &mut self.buffer, self.tracks.len());
-        let first = self.heard + 1;
-        let (index, datagram) = poll_fn(|context| {
-            for index in (first..first + count).map(|index| index % count) {
-                let Some(ports) = &tracks[index].ports else { continue };
-                if let Poll::Ready(datagram) = ports.poll_receive(context, buffer) {
-                    return Poll::Ready(datagram.map(|datagram| (index, datagram)));
+        // All of them each time, so that a flood on one does not drown the others.
+        poll_fn(|context| {
+            let now = tokio::time::Instant::now().into_std();
+            let mut outcome = Poll::Pending;
+            for Track { ports, receiver, report, .. } in &mut self.tracks {
+                let Some(ports) = ports else { continue };
+                let received = ports.poll_receive(context, |datagram| match datagram {
+                    Datagram::Rtp(data) => receiver.push(Bytes::copy_from_slice(data), now),
+                    Datagram::Rtcp(data) => {
+                        if let Some(news) = rtcp::read(data, receiver, now) {
+                            *report = Some(news);
+                        }
+                    }
+                });
+                if let Poll::Ready(received) = received {
+                    received?;
+                    outcome = Poll::Ready(Ok(()));
                 }
             }
-            Poll::Pending
+            outcome
         })
-        .await?;
-        self.heard = index;
-        let now = tokio::time::Instant::now().into_std();
-        match datagram {
-            Datagram::Rtp(data) => self.tracks[index].receiver.push(data, now),
-            Datagram::Rtcp(data) => self.tracks[index].rtcp(&data, now),
-        }
-        Ok(())
+        .await
     }
 
     /// What is ready; to be asked until nothing is, before anything else.

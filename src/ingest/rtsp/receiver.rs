@@ -139,7 +139,8 @@ impl Receiver {
         self.clock.get_or_insert((rtp, 0));
     }
 
-    /// Takes what came as RTP: a datagram, or a frame of the connection.
+    /// Takes what came as RTP: a datagram, in an allocation of its own since it
+    /// may wait, or a frame of the connection.
     /// [`Receiver::pull`] until there is nothing before the next one.
     pub fn push(&mut self, data: Bytes, now: Instant) {
         self.place(data, now);
@@ -345,7 +346,7 @@ impl Receiver {
             self.arrivals.late += 1;
             return;
         }
-        let mut packet = Packet {
+        let packet = Packet {
             section: self.section,
             timestamp,
             marker: header.mark(),
@@ -353,8 +354,6 @@ impl Receiver {
             payload,
         };
         if source.next != Some(number) && self.carrier == Carrier::Unordered {
-            // Its own allocation: the datagram's buffer is larger than it.
-            packet.payload = Bytes::copy_from_slice(&packet.payload);
             source.waiting.insert(number, packet, now);
             return;
         }

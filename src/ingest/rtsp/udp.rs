@@ -1,11 +1,11 @@
 //! A track's pair of UDP ports: RTP on the even one, RTCP on the next
 //! (RFC 3550 §11).
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 
@@ -16,17 +16,26 @@ const RECEIVE_BUFFER: usize = 2 << 20;
 const ATTEMPTS: usize = 64;
 /// Longest datagram there is.
 const MAX_DATAGRAM: usize = 1 << 16;
+/// Most datagrams that one port hands over before others are heard: a picture
+/// of a few, of a burst a part.
+const BATCH: usize = 32;
 
 /// An RTP header and an empty receiver report, which say nothing; they make
 /// firewalls and NAT on the way let answers through.
 const EMPTY_RTP: [u8; 12] = [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const EMPTY_RTCP: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 0];
 
+thread_local! {
+    /// Where datagrams land before it is known how long they are: one for
+    /// each thread instead of one for each camera.
+    static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DATAGRAM].into());
+}
+
 /// What came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Datagram {
-    Rtp(Bytes),
-    Rtcp(Bytes),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Datagram<'a> {
+    Rtp(&'a [u8]),
+    Rtcp(&'a [u8]),
 }
 
 /// A pair of ports, open to one camera.
@@ -97,39 +106,46 @@ impl Ports {
         }
     }
 
-    /// The next datagram of the camera's, in `buffer`'s memory. Once what was
-    /// received before is dropped, that memory is used again.
+    /// Hands the camera's datagrams that are here to `take`, at most
+    /// [`BATCH`] of each port. Ready once there was one.
     pub(super) fn poll_receive(
         &self,
         context: &mut Context<'_>,
-        buffer: &mut BytesMut,
-    ) -> Poll<io::Result<Datagram>> {
-        if let Poll::Ready(rtp) = self.poll_one(&self.rtp, context, buffer) {
-            return Poll::Ready(rtp.map(Datagram::Rtp));
+        mut take: impl FnMut(Datagram<'_>),
+    ) -> Poll<io::Result<()>> {
+        let rtp = self.poll_port(&self.rtp, context, |data| take(Datagram::Rtp(data)));
+        let rtcp = self.poll_port(&self.rtcp, context, |data| take(Datagram::Rtcp(data)));
+        match (rtp, rtcp) {
+            (Poll::Pending, only) | (only, Poll::Pending) => only,
+            (Poll::Ready(rtp), Poll::Ready(rtcp)) => Poll::Ready(rtp.and(rtcp)),
         }
-        let rtcp = ready!(self.poll_one(&self.rtcp, context, buffer));
-        Poll::Ready(rtcp.map(Datagram::Rtcp))
     }
 
-    fn poll_one(
+    fn poll_port(
         &self,
         socket: &UdpSocket,
         context: &mut Context<'_>,
-        buffer: &mut BytesMut,
-    ) -> Poll<io::Result<Bytes>> {
-        loop {
+        mut take: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut taken = false;
+        while !taken {
             ready!(socket.poll_recv_ready(context))?;
-            buffer.clear();
-            buffer.reserve(MAX_DATAGRAM);
-            match socket.try_recv_buf_from(buffer) {
-                Ok((_, from)) if from.ip().to_canonical() == self.camera => {
-                    return Poll::Ready(Ok(buffer.split().freeze()));
+            LANDING.with_borrow_mut(|landing| {
+                for _ in 0..BATCH {
+                    match socket.try_recv_from(landing) {
+                        Ok((length, from)) if from.ip().to_canonical() == self.camera => {
+                            taken = true;
+                            take(&landing[..length]);
+                        }
+                        Ok(_) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+                Ok(())
+            })?;
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -159,9 +175,16 @@ mod tests {
         UdpSocket::bind((address, 0)).await.unwrap()
     }
 
-    async fn receive(ports: &Ports, buffer: &mut BytesMut) -> Datagram {
-        let receiving = poll_fn(|context| ports.poll_receive(context, buffer));
-        tokio::time::timeout(Duration::from_secs(5), receiving).await.unwrap().unwrap()
+    /// What comes at once: whether it is RTCP, and the data.
+    async fn receive(ports: &Ports) -> Vec<(bool, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut take = |datagram: Datagram<'_>| match datagram {
+            Datagram::Rtp(data) => all.push((false, data.to_vec())),
+            Datagram::Rtcp(data) => all.push((true, data.to_vec())),
+        };
+        let receiving = poll_fn(|context| ports.poll_receive(context, &mut take));
+        tokio::time::timeout(Duration::from_secs(5), receiving).await.unwrap().unwrap();
+        all
     }
 
     #[tokio::test]
@@ -178,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_camera_is_listened_to() {
-        let (ports, mut buffer) = (ports().await, BytesMut::new());
+        let ports = ports().await;
         let (camera, stranger) = (socket(LOCAL).await, socket(OTHER).await);
         let (rtp, rtcp) = (ports.port().unwrap(), ports.port().unwrap() + 1);
         for _ in 0..3 {
@@ -186,27 +209,25 @@ mod tests {
             stranger.send_to(b"forged", (LOCAL, rtcp)).await.unwrap();
         }
         camera.send_to(b"sound", (LOCAL, rtcp)).await.unwrap();
-        assert_eq!(receive(&ports, &mut buffer).await, Datagram::Rtcp(Bytes::from("sound")));
+        assert_eq!(receive(&ports).await, [(true, b"sound".to_vec())]);
         camera.send_to(b"", (LOCAL, rtp)).await.unwrap();
-        assert_eq!(receive(&ports, &mut buffer).await, Datagram::Rtp(Bytes::new()));
+        assert_eq!(receive(&ports).await, [(false, Vec::new())]);
     }
 
     #[tokio::test]
-    async fn the_same_memory_is_used_again_once_it_is_free() {
-        let (ports, mut buffer) = (ports().await, BytesMut::new());
+    async fn what_is_there_comes_in_batches_and_whole() {
+        let ports = ports().await;
         let (camera, to) = (socket(LOCAL).await, (LOCAL, ports.port().unwrap()));
-        let mut places = std::collections::BTreeSet::new();
-        for _ in 0..100 {
-            camera.send_to(&[7; 1_400], to).await.unwrap();
-            let Datagram::Rtp(data) = receive(&ports, &mut buffer).await else { panic!("RTCP") };
-            assert_eq!(data, [7; 1_400][..]);
-            places.insert(data.as_ptr());
+        for n in 0..40 {
+            camera.send_to(&[n; 1_400], to).await.unwrap();
         }
-        assert!(places.len() <= 2, "{places:?}");
+        let (first, rest) = (receive(&ports).await, receive(&ports).await);
+        assert_eq!((first.len(), rest.len()), (BATCH, 40 - BATCH));
+        let expected = (0..40).map(|n| (false, vec![n; 1_400]));
+        assert!(first.into_iter().chain(rest).eq(expected));
         // Longest datagram of IPv4: not cut off.
         camera.send_to(&[8; 65_507], to).await.unwrap();
-        let Datagram::Rtp(data) = receive(&ports, &mut buffer).await else { panic!("RTCP") };
-        assert_eq!(data.len(), 65_507);
+        assert_eq!(receive(&ports).await, [(false, vec![8; 65_507])]);
     }
 
     #[tokio::test]
