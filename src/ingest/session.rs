@@ -1,10 +1,11 @@
 //! One session with a camera: from DESCRIBE until it ends, packets in, frames
 //! on the bus.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -13,7 +14,7 @@ use super::loss::LossWatch;
 use super::metrics::StreamMeters;
 use super::rtsp::{Announced, Camera, Feed, Greeting, Item, Packet};
 use super::source::{Source, Transport};
-use super::watchdog::{Bark, Watchdog};
+use super::watchdog::{Bark, SILENCE_LIMIT, Watchdog};
 use crate::bus::{Note, Publisher};
 use crate::fault::{Code, Fault};
 use crate::media::{
@@ -116,15 +117,21 @@ pub(super) async fn run(
         on_live: Some(on_live),
     };
     let mut figures_due = started;
+    // Its time only moves ahead with the packets, so it is not set for each of
+    // them: it goes off early, and is set then.
+    let mut alarm = pin!(sleep_until(started));
     loop {
-        let due = session.watchdog.due().unwrap_or(started);
-        let item = match timeout_at(due, feed.next()).await {
-            Ok(Ok(item)) => Some(item),
-            Ok(Err(fault)) => return End::Fault(fault),
-            Err(_) => None,
+        let item = tokio::select! {
+            biased;
+            item = feed.next() => match item {
+                Ok(item) => Some(item),
+                Err(fault) => return End::Fault(fault),
+            },
+            () = &mut alarm => None,
         };
+        let now = Instant::now();
         let handled = match item {
-            Some(Item::Packet(packet)) => session.packet(&packet),
+            Some(Item::Packet(packet)) => session.packet(&packet, now),
             Some(Item::Report { section, report }) => {
                 session.report(section, report.rtp, report.wall);
                 Ok(())
@@ -133,8 +140,11 @@ pub(super) async fn run(
         };
         // Asked even while packets come: those of one track do not speak for
         // the other's.
-        let now = Instant::now();
         let handled = handled.and_then(|()| session.watch(now));
+        let due = session.watchdog.due().unwrap_or(now + SILENCE_LIMIT);
+        if alarm.is_elapsed() || due < alarm.deadline() {
+            alarm.as_mut().reset(due);
+        }
         if now >= figures_due {
             figures_due = now + FIGURES_EVERY;
             session.figures(&feed);
@@ -249,11 +259,10 @@ struct Arrival {
 }
 
 impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
-    fn packet(&mut self, packet: &Packet) -> Result<(), End> {
+    fn packet(&mut self, packet: &Packet, now: Instant) -> Result<(), End> {
         let Some(index) = self.selected.iter().position(|t| t.section == packet.section()) else {
             return Ok(());
         };
-        let now = Instant::now();
         if self.watchdog.packet(index, now) == Some(Bark::HeardAgain) {
             self.remark(None);
         }
