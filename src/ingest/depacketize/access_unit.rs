@@ -1,5 +1,6 @@
 //! The access unit being put together: NAL units behind their lengths.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes};
@@ -10,9 +11,19 @@ use super::limit::{Limit, MAX_ACCESS_UNIT_BYTES, MAX_NAL_BYTES, MAX_NALS};
 /// Bytes of the length before each unit (ISO/IEC 14496-15 §5.2.3).
 const LENGTH_BYTES: usize = 4;
 
-/// First allocation, and most memory that is kept from one access unit to the
-/// next: most pictures of 2 Mbit/s fit in.
-const KEPT_BYTES: usize = 16 << 10;
+/// First allocation: a key frame of 2 Mbit/s.
+const FIRST_BYTES: usize = 64 << 10;
+/// A buffer larger than this is not kept.
+const KEPT_BYTES: usize = 256 << 10;
+/// Most buffers kept by a thread.
+const KEPT: usize = 4;
+
+thread_local! {
+    /// Buffers between two access units, whoever's. They would be most of what
+    /// a camera takes beyond its ring, and what frames on the bus leave as
+    /// holes in the heap if they came and went.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A growing access unit, within its limits.
 ///
@@ -42,9 +53,12 @@ impl AccessUnit {
         if self.buffer.len() + bytes > MAX_ACCESS_UNIT_BYTES {
             return Err(Limit::AccessUnitBytes);
         }
+        if self.buffer.capacity() == 0 && bytes > 0 {
+            self.buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
         if self.buffer.capacity() - self.buffer.len() < bytes {
             // It doubles, so that a large frame is not copied for each packet.
-            self.buffer.reserve(bytes.max(KEPT_BYTES));
+            self.buffer.reserve(bytes.max(FIRST_BYTES));
         }
         Ok(())
     }
@@ -141,8 +155,15 @@ impl AccessUnit {
     pub(super) fn clear(&mut self) {
         self.open = None;
         self.nals = 0;
-        self.buffer.clear();
-        self.buffer.shrink_to(KEPT_BYTES);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if (1..=KEPT_BYTES).contains(&buffer.capacity()) {
+            buffer.clear();
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < KEPT {
+                    spare.push(buffer);
+                }
+            });
+        }
     }
 }
 
@@ -227,12 +248,27 @@ mod tests {
     #[test]
     fn frames_take_no_more_memory_than_they_have_bytes() {
         let mut unit = AccessUnit::default();
-        for bytes in [1_000, 200_000, 40_000] {
+        for bytes in [1_000, 900_000, 40_000] {
             unit.append(&vec![1; bytes]).unwrap();
             // Nobody else holds it, so this is the allocation itself.
             let frame = Vec::from(unit.take());
             assert_eq!((frame.len(), frame.capacity()), (bytes + 4, bytes + 4));
-            assert!(unit.buffer.capacity() <= KEPT_BYTES);
+            assert_eq!(unit.buffer.capacity(), 0, "it is nobody's now");
+        }
+    }
+
+    #[test]
+    fn a_buffer_serves_one_camera_after_the_other_and_large_ones_go() {
+        let mut cameras: [AccessUnit; 6] = Default::default();
+        for (bytes, kept) in [(1_000, KEPT), (KEPT_BYTES + 1, 0)] {
+            // All at once, so each with a buffer of its own.
+            for camera in &mut cameras {
+                camera.append(&vec![1; bytes]).unwrap();
+            }
+            for camera in &mut cameras {
+                assert_eq!(camera.take().len(), bytes + 4);
+            }
+            assert_eq!(SPARE.with_borrow(Vec::len), kept);
         }
     }
 
@@ -249,7 +285,8 @@ mod tests {
         };
         assert_eq!(limit, Limit::NalBytes);
         assert!(
-            sent > MAX_NAL_BYTES - 1400 && unit.buffer.capacity() <= 2 * MAX_NAL_BYTES + KEPT_BYTES
+            sent > MAX_NAL_BYTES - 1400
+                && unit.buffer.capacity() <= 2 * MAX_NAL_BYTES + FIRST_BYTES
         );
     }
 

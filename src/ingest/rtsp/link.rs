@@ -22,19 +22,25 @@ const READ: usize = 64 << 10;
 /// Most bytes that wait for a camera to take them; it is sent a few hundred
 /// bytes every few seconds.
 const MAX_UNSENT: usize = 64 << 10;
-/// An empty buffer larger than this is given back.
-const KEPT: usize = 2 << 10;
+/// An empty buffer larger than this is not kept.
+const KEPT_BYTES: usize = 256 << 10;
+/// Most empty buffers kept by a thread.
+const KEPT: usize = 4;
 
 thread_local! {
     /// Where bytes land before it is known how many there are: one for each
     /// thread instead of one for each camera.
     static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    /// Buffers in which nothing is in flight, whoever's. Frames on the bus
+    /// would leave them as holes in the heap if they came and went.
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) struct Link {
     stream: Box<dyn Duplex>,
     pub(super) wire: Wire,
-    inbox: BytesMut,
+    /// What came and was not cut into messages yet; none while nothing waits.
+    inbox: Option<BytesMut>,
     /// Requests and receiver reports that are not sent yet.
     pub(super) outbox: BytesMut,
     /// Whether bytes may still wait inside of the stream, as TLS's records do.
@@ -51,7 +57,7 @@ impl Link {
         Self {
             stream,
             wire: Wire::default(),
-            inbox: BytesMut::new(),
+            inbox: None,
             outbox: BytesMut::new(),
             unflushed: false,
             closed: false,
@@ -66,7 +72,12 @@ impl Link {
 
     /// The next message among the bytes that are here.
     pub(super) fn heard(&mut self) -> Result<Option<Heard>, Fault> {
-        Ok(self.wire.next(&mut self.inbox)?)
+        let Some(inbox) = &mut self.inbox else { return Ok(None) };
+        let heard = self.wire.next(inbox)?;
+        if heard.is_none() && inbox.is_empty() {
+            self.inbox.take().into_iter().for_each(give_back);
+        }
+        Ok(heard)
     }
 
     /// Sends what there is to send, until more bytes are here. Cancel safe.
@@ -120,14 +131,28 @@ impl Link {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.inbox.is_empty() && self.inbox.capacity() > KEPT {
-            self.inbox = BytesMut::new();
-        }
         LANDING.with_borrow_mut(|landing| {
             let mut buffer = ReadBuf::new(landing);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-            self.inbox.extend_from_slice(buffer.filled());
+            self.inbox.get_or_insert_with(take_spare).extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })
     }
+}
+
+/// A buffer with room for a read.
+fn take_spare() -> BytesMut {
+    let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    // Its own memory again, unless something that it held still waits.
+    buffer.reserve(READ);
+    buffer
+}
+
+/// Keeps an empty buffer for whoever reads next.
+fn give_back(mut buffer: BytesMut) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < KEPT && buffer.try_reclaim(READ) && buffer.capacity() <= KEPT_BYTES {
+            spare.push(buffer);
+        }
+    });
 }
