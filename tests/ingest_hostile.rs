@@ -128,9 +128,10 @@ async fn pictures_that_wait_for_their_sound_are_few() {
     let pictures: Attack = |nth| (slice(60_000), nth as u32 * 3_600, true);
     let server = Hostile::start(Plot::Soundless(pictures), usize::MAX).await;
     let base = base();
-    let mut camera = pull(source(&server.url()));
-    // Nothing is on the bus, and in its ring, before the wait is over.
-    camera.frame().await;
+    let camera = pull(source(&server.url()));
+    // Nothing is on the bus, and in its ring, before the wait is over; then
+    // more at once than a reader finds there.
+    camera.status(|status| status.state == SourceState::Live).await;
     let cost = memory("VmHWM").saturating_sub(base);
     camera.end().await;
     assert!(cost <= MEMORY_LIMIT, "it cost {} KiB", cost >> 10);
