@@ -26,7 +26,7 @@ pub struct Times {
 /// times so far. That needs no look-ahead, so it adds no latency; it never
 /// goes back, and never passes the frame's own show time. Picture order
 /// counts give the same order, where the times are right; where they are not,
-/// [`super::picture_order`] has set them right.
+/// `picture_order` has set them right.
 #[derive(Debug)]
 pub struct Reorder {
     rate: i64,
