@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::HttpMetrics;
+use super::{HttpMetrics, request_problem};
 
 /// A request's headers must be here this long after its connection, or the
 /// request before it; a browser takes milliseconds. `axum::serve` waits for
@@ -121,8 +121,10 @@ pub async fn whole_body(request: axum::extract::Request, next: Next) -> Response
     let (head, body) = request.into_parts();
     match tokio::time::timeout(BODY_LIMIT, to_bytes(body, BODY_BYTES)).await {
         Ok(Ok(body)) => next.run(Request::from_parts(head, Body::from(body))).await,
-        Ok(Err(_)) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Ok(Err(_)) => {
+            request_problem(StatusCode::PAYLOAD_TOO_LARGE, "a body above 64 KiB, or one cut short")
+        }
+        Err(_) => request_problem(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
     }
 }
 
@@ -196,7 +198,11 @@ mod tests {
         let late = answer_to(format!("{head}10\r\n\r\nabc").as_bytes()).await;
         assert!(late.starts_with("HTTP/1.1 408"), "{late}");
         let long = format!("{head}100000\r\n\r\n{}", "x".repeat(100_000));
-        assert!(answer_to(long.as_bytes()).await.starts_with("HTTP/1.1 413"));
+        let long = answer_to(long.as_bytes()).await;
+        assert!(long.starts_with("HTTP/1.1 413"), "{long}");
+        for answer in [late, long] {
+            assert!(answer.contains("content-type: application/problem+json"), "{answer}");
+        }
         let whole = answer_to(format!("{head}3\r\n\r\nabc").as_bytes()).await;
         assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with('3'), "{whole}");
     }
