@@ -26,8 +26,9 @@
 //! ```
 //!
 //! `fault` (the one catalogue of faults) and `secret` are leaves that every
-//! room may know. The catalogue stands apart from `http`, which maps it to
-//! statuses, because the camera side raises faults and knows no HTTP.
+//! room may know; `rtp` (packets as they are written) knows `media` alone. The
+//! catalogue stands apart from `http`, which maps it to statuses, because the
+//! camera side raises faults and knows no HTTP.
 //! `tests/architecture.rs` reads every `use` and fails on a wrong arrow.
 //!
 //! # Invariants
@@ -53,5 +54,6 @@ pub mod ingest;
 pub mod media;
 pub mod metrics;
 pub mod pages;
+pub mod rtp;
 pub mod secret;
 pub mod timeline;

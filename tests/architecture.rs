@@ -12,15 +12,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("media", &[]),
     ("metrics", &[]),
+    ("rtp", &["media"]),
     ("timeline", &["media"]),
     ("bus", &["media", "fault"]),
     ("auth", &["media", "fault"]),
     ("cmaf", &["media"]),
     ("http", &["bus", "fault", "media"]),
-    ("ingest", &["bus", "fault", "media", "secret", "timeline"]),
-    ("egress::whep", &["auth", "bus", "fault", "http", "media"]),
+    ("ingest", &["bus", "fault", "media", "rtp", "secret", "timeline"]),
+    ("egress::whep", &["auth", "bus", "fault", "http", "media", "rtp"]),
     ("egress::hls", &["auth", "bus", "cmaf", "fault", "http", "media"]),
-    ("egress::rtsp", &["auth", "bus", "fault", "media"]),
+    ("egress::rtsp", &["auth", "bus", "fault", "media", "rtp"]),
     ("api", &["auth", "bus", "fault", "http", "media"]),
     ("pages", &["bus", "fault", "http"]),
     (
@@ -69,7 +70,7 @@ const SOLE_IMPORTERS: &[(&str, &str)] = &[
 ];
 
 /// Rooms without I/O and without a clock, and crates they must not name.
-const PURE_ROOMS: &[&str] = &["media/", "timeline.rs", "cmaf/", "fault.rs"];
+const PURE_ROOMS: &[&str] = &["media/", "timeline.rs", "cmaf/", "fault.rs", "rtp.rs"];
 const IO_CRATES: &[&str] = &["tokio", "axum", "hyper", "tracing", "socket2"];
 
 /// A source file without comments and tests: its path below `src/`, its code.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::{packetize, sdp};
 use crate::media::{Frame, MediaTime, Track, TrackId, Tracks};
+use crate::rtp::{HEADER_BYTES, Header, SenderReport};
 
 /// Stream time between sender reports. RFC 3550 §6.2 asks for about 5 s.
 const REPORT_NANOS: i64 = 5_000_000_000;
 
 /// The name in our sender reports: viewers need no better one, and a host
 /// name would tell them more than they should know.
-const CNAME: &[u8] = b"porthole";
+const CNAME: &str = "porthole";
 
 pub(super) struct Outlet {
     /// As the client's SDP described it, with parameters as of the last frame.
@@ -83,11 +84,15 @@ impl Outlet {
         packetize::payloads(&track.codec, frame, |payload| {
             let length = payload.head.len() + payload.body.len();
             out.extend([b'$', channels.0]);
-            out.extend(((12 + length) as u16).to_be_bytes());
-            out.extend([0x80, u8::from(payload.marker) << 7 | *payload_type]);
-            out.extend(next.to_be_bytes());
-            out.extend(time.wrapping_add(payload.later).to_be_bytes());
-            out.extend(ssrc.to_be_bytes());
+            out.extend(((HEADER_BYTES + length) as u16).to_be_bytes());
+            let header = Header {
+                payload_type: *payload_type,
+                marker: payload.marker,
+                sequence_number: *next,
+                timestamp: time.wrapping_add(payload.later),
+                ssrc: *ssrc,
+            };
+            out.extend(header.bytes());
             out.extend_from_slice(payload.head);
             out.extend_from_slice(payload.body);
             *next = next.wrapping_add(1);
@@ -101,23 +106,17 @@ impl Outlet {
     /// packet. It pairs the frame's capture time with its RTP time: that is
     /// how NVRs get at the camera's clock.
     fn report(&self, frame: &Frame, time: u32, out: &mut Vec<u8>) {
-        const SDES: usize = (4 + 4 + 2 + CNAME.len() + 1).next_multiple_of(4);
+        let report = SenderReport {
+            ssrc: self.ssrc,
+            wall: frame.wall,
+            timestamp: time,
+            packets: self.packets,
+            octets: self.octets,
+        };
+        let mut compound = Vec::new();
+        report.write(CNAME, &mut compound);
         out.extend([b'$', self.channels.1]);
-        out.extend(((28 + SDES) as u16).to_be_bytes());
-
-        out.extend([0x80, 200, 0, 6]);
-        out.extend(self.ssrc.to_be_bytes());
-        out.extend(frame.wall.ntp().to_be_bytes());
-        out.extend(time.to_be_bytes());
-        out.extend(self.packets.to_be_bytes());
-        out.extend(self.octets.to_be_bytes());
-
-        let sdes = out.len();
-        out.extend([0x81, 202, 0, (SDES / 4 - 1) as u8]);
-        out.extend(self.ssrc.to_be_bytes());
-        out.extend([1, CNAME.len() as u8]);
-        out.extend_from_slice(CNAME);
-        // The list ends with a zero octet, padded to a 32-bit boundary.
-        out.resize(sdes + SDES, 0);
+        out.extend((compound.len() as u16).to_be_bytes());
+        out.extend(compound);
     }
 }

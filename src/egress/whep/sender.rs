@@ -17,6 +17,7 @@ use super::packetizer::{Packets, Payload};
 use super::socket::Outbox;
 use super::srtp::Sealer;
 use crate::media::WallTime;
+use crate::rtp::{HEADER_BYTES, Header, SenderReport};
 
 /// RFC 3550 §6.2 would allow 5 s; players line sound and picture up only once
 /// they have a report of both, so: often.
@@ -30,6 +31,9 @@ const REMEMBERED: usize = 1024;
 /// a quarter of 16 Mbit/s, and 256 KiB at once.
 const REPAIR_BYTES_PER_SECOND: f64 = 500_000.0;
 const REPAIR_BURST: f64 = 262_144.0;
+
+/// What a sender report measures, with our name.
+const REPORT_BYTES: usize = 48;
 
 /// Sender reports that a viewer may refer to.
 const REPORTS: usize = 8;
@@ -97,13 +101,14 @@ impl Numbered {
         outbox.write(route.to, route.from, |out| {
             let start = out.len();
             let Content { timestamp, marker, original, payload } = packet;
-            let mut header = [0; super::srtp::HEADER];
-            header[0] = 2 << 6;
-            header[1] = u8::from(marker) << 7 | self.payload_type & 0x7f;
-            header[2..4].copy_from_slice(&(index as u16).to_be_bytes());
-            header[4..8].copy_from_slice(&timestamp.to_be_bytes());
-            header[8..].copy_from_slice(&self.ssrc.to_be_bytes());
-            out.extend_from_slice(&header);
+            let header = Header {
+                payload_type: self.payload_type,
+                marker,
+                sequence_number: index as u16,
+                timestamp,
+                ssrc: self.ssrc,
+            };
+            out.extend_from_slice(&header.bytes());
             if let Some(original) = original {
                 out.extend_from_slice(&original.to_be_bytes());
             }
@@ -174,7 +179,7 @@ impl Sender {
             let index = self.stream.index;
             self.stream.index += 1;
             if self.stream.write(sealer, index, content, route, outbox) {
-                bytes += super::srtp::HEADER + payload.bytes.len();
+                bytes += HEADER_BYTES + payload.bytes.len();
                 self.octets = self.octets.wrapping_add(payload.bytes.len() as u32);
                 self.packets = self.packets.wrapping_add(1);
             }
@@ -230,13 +235,13 @@ impl Sender {
             // The same packet under its own number is the same to the byte.
             None => self.stream.write(sealer, index, content, route, outbox),
         };
-        written.then_some(super::srtp::HEADER + payload.bytes.len())
+        written.then_some(HEADER_BYTES + payload.bytes.len())
     }
 
     /// A report that ties the wall clock to media time (RFC 3550 §6.4.1), with
     /// our name (§6.5), if one is due. `wall` is when the moment `ticks` was
     /// captured.
-    pub(super) fn report(&mut self, now: Instant, wall: WallTime, ticks: i64) -> Option<[u8; 48]> {
+    pub(super) fn report(&mut self, now: Instant, wall: WallTime, ticks: i64) -> Option<Vec<u8>> {
         if self.next_report.is_some_and(|due| now < due) {
             return None;
         }
@@ -247,32 +252,16 @@ impl Sender {
         }
         self.reports.push_back(((ntp >> 16) as u32, now));
 
-        const SENDER_REPORT: [u8; 4] = [0x80, 200, 0, 6];
-        const DESCRIPTION: [u8; 4] = [0x81, 202, 0, 4];
-        const NAME: u8 = 1;
-        let mut out = [0; 48];
-        let ssrc = self.stream.ssrc.to_be_bytes();
-        let rtp = (ticks as u32).wrapping_add(self.timestamp_offset);
-        let name = CNAME.as_bytes();
-        let parts: [&[u8]; 10] = [
-            &SENDER_REPORT,
-            &ssrc,
-            &ntp.to_be_bytes(),
-            &rtp.to_be_bytes(),
-            &self.packets.to_be_bytes(),
-            &self.octets.to_be_bytes(),
-            &DESCRIPTION,
-            &ssrc,
-            &[NAME, name.len() as u8],
-            // The rest is zero, which ends the list (§6.5).
-            name,
-        ];
-        let mut at = 0;
-        for part in parts {
-            out[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        Some(out)
+        let report = SenderReport {
+            ssrc: self.stream.ssrc,
+            wall,
+            timestamp: (ticks as u32).wrapping_add(self.timestamp_offset),
+            packets: self.packets,
+            octets: self.octets,
+        };
+        let mut compound = Vec::with_capacity(REPORT_BYTES);
+        report.write(CNAME, &mut compound);
+        Some(compound)
     }
 
     /// Time to the viewer and back (RFC 3550 §6.4.1), by our own clock: the one

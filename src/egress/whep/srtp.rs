@@ -8,8 +8,7 @@ use rtc::crypto::{
 };
 use rtc::srtp::protection_profile::ProtectionProfile;
 
-/// RTP header without extensions or contributing sources (RFC 3550 §5.1).
-pub(super) const HEADER: usize = 12;
+use crate::rtp::HEADER_BYTES;
 
 /// A packet's index is 48 bits long; after that keys would have to change.
 const INDEX_END: u64 = 1 << 48;
@@ -84,7 +83,7 @@ impl Sealer {
                 xor(&mut nonce[2..6], &ssrc.to_be_bytes());
                 xor(&mut nonce[6..], &index.to_be_bytes()[2..]);
                 let mut tag = [0; 16];
-                let (header, body) = out[start..].split_at_mut(HEADER);
+                let (header, body) = out[start..].split_at_mut(HEADER_BYTES);
                 cipher.seal_in_place(&nonce, header, body, &mut tag)?;
                 out.extend_from_slice(&tag);
             }
@@ -94,7 +93,7 @@ impl Sealer {
                 counter[..14].copy_from_slice(salt);
                 xor(&mut counter[4..8], &ssrc.to_be_bytes());
                 xor(&mut counter[8..14], &index.to_be_bytes()[2..]);
-                cipher.apply_keystream(&counter, &mut out[start + HEADER..])?;
+                cipher.apply_keystream(&counter, &mut out[start + HEADER_BYTES..])?;
                 // §4.2: over the packet and the rollover counter.
                 let rollovers = ((index >> 16) as u32).to_be_bytes();
                 let mut tag = [0; 20];
@@ -189,7 +188,7 @@ mod tests {
                     let mut out = vec![0xaa; 5];
                     out.extend_from_slice(&plain);
                     sealer.seal(ssrc, index, &mut out, 5).unwrap();
-                    assert_ne!(out[5 + HEADER..5 + plain.len()], plain[HEADER..]);
+                    assert_ne!(out[5 + HEADER_BYTES..5 + plain.len()], plain[HEADER_BYTES..]);
                     let opened = receiver.decrypt_rtp(&out[5..]).unwrap();
                     assert_eq!(opened[..], plain[..], "{profile:?} {index}");
                 }

@@ -11,13 +11,11 @@ use retina::rtcp::PacketRef;
 use super::receiver::Receiver;
 use super::reception::Block;
 use crate::media::WallTime;
+use crate::rtp;
 
 /// RTCP packet types (RFC 3550 §12.1).
 const RECEIVER_REPORT: u8 = 201;
-const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
-/// SDES item (RFC 3550 §6.5.1).
-const CNAME: u8 = 1;
 /// Mean time between two reports (RFC 3550 §6.2).
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Most packets of a compound that are read; cameras send two or three.
@@ -108,14 +106,7 @@ impl Reporter {
         for field in [block.highest, block.jitter, block.last_report, block.since_last_report] {
             out.extend_from_slice(&field.to_be_bytes());
         }
-        // SSRC, item, name and at least one zero that ends the list, in words.
-        let words = (4 + 2 + self.cname.len() + 1).div_ceil(4);
-        out.extend_from_slice(&[0x81, SOURCE_DESCRIPTION, 0, words as u8]);
-        let end = out.len() + words * 4;
-        out.extend_from_slice(&self.ssrc.to_be_bytes());
-        out.extend_from_slice(&[CNAME, self.cname.len() as u8]);
-        out.extend_from_slice(self.cname.as_bytes());
-        out.resize(end, 0);
+        rtp::write_name(self.ssrc, &self.cname, &mut out);
         out
     }
 }
