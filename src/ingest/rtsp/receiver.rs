@@ -83,9 +83,9 @@ pub struct Receiver {
     /// The SSRC that SETUP announced.
     announced: Option<u32>,
     source: Option<Source>,
-    /// A packet of what may be a new start: its SSRC, the number that would
-    /// prove it, and itself (RFC 3550 §A.1).
-    probation: Option<(u32, u16, Bytes)>,
+    /// A packet of what may be a new start, which the next one of its source
+    /// would prove (RFC 3550 §A.1).
+    probation: Option<(PacketHeader, Bytes)>,
     /// RTP time and what it is unwrapped, of the newest packet or of RTP-Info.
     clock: Option<(u32, i64)>,
     ready: VecDeque<Packet>,
@@ -176,17 +176,17 @@ impl Receiver {
                     self.start(&header, payload, now);
                 }
                 Place::FarAhead(number) => {
-                    if let Some(first) = self.prove(&header, &data) {
-                        self.accept_raw(number - 1, first, now);
+                    if let Some((first, earlier)) = self.prove(&header, &payload) {
+                        self.accept(number - 1, &first, earlier, now);
                         self.accept(number, &header, payload, now);
                     }
                 }
-                Place::FarBehind => self.start_proven(&header, &data, payload, now),
+                Place::FarBehind => self.start_proven(&header, payload, now),
             },
             None if self.may_change(header.ssrc(), now) => match self.carrier {
                 _ if source.is_none() => self.start(&header, payload, now),
                 Carrier::Ordered => self.start(&header, payload, now),
-                Carrier::Unordered => self.start_proven(&header, &data, payload, now),
+                Carrier::Unordered => self.start_proven(&header, payload, now),
             },
             None => self.arrivals.foreign += 1,
         }
@@ -263,26 +263,25 @@ impl Receiver {
 
     /// Whether this is the second packet in a row of what may be a new start:
     /// then the first. Else it is the first.
-    fn prove(&mut self, header: &PacketHeader, data: &Bytes) -> Option<Bytes> {
-        let number = header.sequence_number();
+    fn prove(&mut self, header: &PacketHeader, payload: &Bytes) -> Option<(PacketHeader, Bytes)> {
+        let proven = |first: &PacketHeader| {
+            let next = first.sequence_number().wrapping_add(1);
+            (first.ssrc(), next) == (header.ssrc(), header.sequence_number())
+        };
         match self.probation.take() {
-            Some((ssrc, next, first)) if (ssrc, next) == (header.ssrc(), number) => Some(first),
+            Some((first, earlier)) if proven(&first) => Some((first, earlier)),
             before => {
                 // Who is not proven is nobody's.
                 self.arrivals.foreign += u64::from(before.is_some());
-                let copy = Bytes::copy_from_slice(data);
-                self.probation = Some((header.ssrc(), number.wrapping_add(1), copy));
+                self.probation = Some((*header, Bytes::copy_from_slice(payload)));
                 None
             }
         }
     }
 
-    fn start_proven(&mut self, header: &PacketHeader, data: &Bytes, payload: Bytes, now: Instant) {
-        let Some(first) = self.prove(header, data) else { return };
-        if let Ok((header, range)) = PacketHeader::validate(&first[..]) {
-            let payload = first.slice(usize::from(range.start)..usize::from(range.end));
-            self.start(&header, payload, now);
-        }
+    fn start_proven(&mut self, header: &PacketHeader, payload: Bytes, now: Instant) {
+        let Some((first, earlier)) = self.prove(header, &payload) else { return };
+        self.start(&first, earlier, now);
         if let Some(source) = &self.source {
             self.accept(source.sequence.newest() + 1, header, payload, now);
         }
@@ -321,13 +320,6 @@ impl Receiver {
             waiting: Waiting::default(),
         });
         self.accept(first, header, payload, now);
-    }
-
-    fn accept_raw(&mut self, number: u64, data: Bytes, now: Instant) {
-        if let Ok((header, range)) = PacketHeader::validate(&data[..]) {
-            let payload = data.slice(usize::from(range.start)..usize::from(range.end));
-            self.accept(number, &header, payload, now);
-        }
     }
 
     /// Takes a packet of the source that has not come before.
