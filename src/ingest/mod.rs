@@ -17,6 +17,7 @@ mod route;
 pub mod rtsp;
 mod session;
 mod source;
+mod spare;
 mod supervisor;
 mod watchdog;
 

@@ -1,28 +1,22 @@
 //! The access unit being put together: NAL units behind their lengths.
 
-use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memmem::Finder;
 
 use super::limit::{Limit, MAX_ACCESS_UNIT_BYTES, MAX_NAL_BYTES, MAX_NALS};
+use crate::ingest::spare::Spares;
 
 /// Bytes of the length before each unit (ISO/IEC 14496-15 §5.2.3).
 const LENGTH_BYTES: usize = 4;
 
 /// First allocation: a key frame of 2 Mbit/s.
 const FIRST_BYTES: usize = 64 << 10;
-/// A buffer larger than this is not kept.
-const KEPT_BYTES: usize = 256 << 10;
-/// Most buffers kept by a thread.
-const KEPT: usize = 4;
 
 thread_local! {
-    /// Buffers between two access units, whoever's. They would be most of what
-    /// a camera takes beyond its ring, and what frames on the bus leave as
-    /// holes in the heap if they came and went.
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Buffers between two access units.
+    static SPARES: Spares = const { Spares::new() };
 }
 
 /// A growing access unit, within its limits.
@@ -32,7 +26,7 @@ thread_local! {
 /// 180 KB a camera that nobody could see.
 #[derive(Debug, Default)]
 pub(super) struct AccessUnit {
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     /// Where the length of the unit being joined from fragments belongs.
     open: Option<usize>,
     /// Units seen, kept or not.
@@ -54,7 +48,7 @@ impl AccessUnit {
             return Err(Limit::AccessUnitBytes);
         }
         if self.buffer.capacity() == 0 && bytes > 0 {
-            self.buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+            self.buffer = SPARES.with(Spares::take);
         }
         if self.buffer.capacity() - self.buffer.len() < bytes {
             // It doubles, so that a large frame is not copied for each packet.
@@ -114,10 +108,9 @@ impl AccessUnit {
     /// [`AccessUnit::drop_last`] takes it out again.
     pub(super) fn end(&mut self) -> Option<(usize, &[u8])> {
         let at = self.open.take()?;
-        let zeros = self.buffer[at + LENGTH_BYTES..].iter().rev().take_while(|&&b| b == 0).count();
-        self.buffer.truncate(self.buffer.len() - zeros);
-        let length = (self.buffer.len() - at - LENGTH_BYTES) as u32;
-        self.buffer[at..at + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+        let length = without_trailing_zeros(&self.buffer[at + LENGTH_BYTES..]).len();
+        self.buffer.truncate(at + LENGTH_BYTES + length);
+        self.buffer[at..at + LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
         Some((at, &self.buffer[at + LENGTH_BYTES..]))
     }
 
@@ -155,15 +148,8 @@ impl AccessUnit {
     pub(super) fn clear(&mut self) {
         self.open = None;
         self.nals = 0;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        if (1..=KEPT_BYTES).contains(&buffer.capacity()) {
-            buffer.clear();
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < KEPT {
-                    spare.push(buffer);
-                }
-            });
-        }
+        let buffer = std::mem::take(&mut self.buffer);
+        SPARES.with(|spares| spares.give_back(buffer, FIRST_BYTES));
     }
 }
 
@@ -230,6 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ingest::spare::{KEPT, KEPT_BYTES};
     use crate::media::NalUnits;
 
     #[test]
@@ -268,7 +255,7 @@ mod tests {
             for camera in &mut cameras {
                 assert_eq!(camera.take().len(), bytes + 4);
             }
-            assert_eq!(SPARE.with_borrow(Vec::len), kept);
+            assert_eq!(SPARES.with(Spares::kept), kept);
         }
     }
 

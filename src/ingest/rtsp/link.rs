@@ -16,24 +16,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::{Connection, Duplex, fault};
 use super::wire::{Heard, Wire};
 use crate::fault::{Code, Fault};
+use crate::ingest::spare::Spares;
 
 /// Most bytes of one read.
 const READ: usize = 64 << 10;
 /// Most bytes that wait for a camera to take them; it is sent a few hundred
 /// bytes every few seconds.
 const MAX_UNSENT: usize = 64 << 10;
-/// An empty buffer larger than this is not kept.
-const KEPT_BYTES: usize = 256 << 10;
-/// Most empty buffers kept by a thread.
-const KEPT: usize = 4;
 
 thread_local! {
     /// Where bytes land before it is known how many there are: one for each
     /// thread instead of one for each camera.
     static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
-    /// Buffers in which nothing is in flight, whoever's. Frames on the bus
-    /// would leave them as holes in the heap if they came and went.
-    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// Buffers in which nothing is in flight.
+    static SPARES: Spares = const { Spares::new() };
 }
 
 pub(super) struct Link {
@@ -74,8 +70,11 @@ impl Link {
     pub(super) fn heard(&mut self) -> Result<Option<Heard>, Fault> {
         let Some(inbox) = &mut self.inbox else { return Ok(None) };
         let heard = self.wire.next(inbox)?;
-        if heard.is_none() && inbox.is_empty() {
-            self.inbox.take().into_iter().for_each(give_back);
+        if heard.is_none()
+            && inbox.is_empty()
+            && let Some(empty) = self.inbox.take()
+        {
+            SPARES.with(|spares| spares.give_back(empty, READ));
         }
         Ok(heard)
     }
@@ -142,17 +141,8 @@ impl Link {
 
 /// A buffer with room for a read.
 fn take_spare() -> BytesMut {
-    let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let mut buffer = SPARES.with(Spares::take);
     // Its own memory again, unless something that it held still waits.
     buffer.reserve(READ);
     buffer
-}
-
-/// Keeps an empty buffer for whoever reads next.
-fn give_back(mut buffer: BytesMut) {
-    SPARE.with_borrow_mut(|spare| {
-        if spare.len() < KEPT && buffer.try_reclaim(READ) && buffer.capacity() <= KEPT_BYTES {
-            spare.push(buffer);
-        }
-    });
 }
