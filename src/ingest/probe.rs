@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(8);
 const LONG_LOOK: Duration = Duration::from_secs(21);
 
 /// What was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Probe {
     /// Login schemes the camera asks for, as it names them; empty for none.
     pub login_schemes: Vec<String>,
@@ -80,15 +80,7 @@ impl Seen {
 /// Connects once, looks for eight seconds (for longer where key frames are
 /// rare), and tears down.
 pub async fn probe(source: &Source) -> Probe {
-    let mut probe = Probe {
-        login_schemes: Vec::new(),
-        server: None,
-        transport: None,
-        tracks: Vec::new(),
-        notes: Vec::new(),
-        clock_offset: None,
-        fault: None,
-    };
+    let mut probe = Probe::default();
     let farewells = TaskTracker::new();
     let mut greeting = Greeting::default();
     match session::connect(source, &mut greeting, &farewells).await {

@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { progress, watch } from "./counter.js";
-import { startCameras, startChromium, startGateway, until } from "./house.js";
+import { startHouse, until } from "./house.js";
 import { emptyPage } from "./viewer.js";
 
 const STREAM = "h264-pcma";
-let cameras, gateway, browser, clients;
+let house, cameras, gateway, browser, clients;
 
 before(async () => {
   const bundled = await build({
@@ -23,17 +23,11 @@ before(async () => {
     logLevel: "error",
   });
   clients = bundled.outputFiles[0].text;
-  cameras = await startCameras([STREAM]);
-  gateway = await startGateway({ [STREAM]: `rtsp://127.0.0.1:${cameras.port}/${STREAM}` });
-  browser = await startChromium();
-  await gateway.whenLive(STREAM);
+  house = await startHouse([STREAM]);
+  ({ cameras, gateway, browser } = house);
 });
 
-after(async () => {
-  await browser?.close();
-  await gateway?.stop();
-  await cameras?.stop();
-});
+after(() => house?.stop());
 
 const sessions = () => gateway.metric('porthole_sessions{output="whep",state="connected"}');
 

@@ -8,30 +8,24 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { assertFresh, looks, progress, watch } from "./counter.js";
-import { ARTEFACTS, openPage, startCameras, startChromium, startGateway } from "./house.js";
+import { ARTEFACTS, openPage, startHouse } from "./house.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "bframes", "h265-aac"];
 const PLAYER =
   "<!doctype html><link rel=icon href='data:,'><video muted autoplay playsinline></video>";
-let cameras, gateway, browser, player;
+let house, cameras, gateway, browser, player;
 
 before(async () => {
-  cameras = await startCameras(MOUNTS);
-  const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
   // The player's page is of another origin, as on somebody's own site.
   player = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PLAYER));
   await once(player.listen(0, "127.0.0.1"), "listening");
-  const streams = Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)]));
-  gateway = await startGateway(streams, { cors: [`http://127.0.0.1:${player.address().port}`] });
-  browser = await startChromium();
-  await Promise.all(MOUNTS.map(gateway.whenLive));
+  house = await startHouse(MOUNTS, { cors: [`http://127.0.0.1:${player.address().port}`] });
+  ({ cameras, gateway, browser } = house);
 });
 
 after(async () => {
-  await browser?.close();
   player?.close();
-  await gateway?.stop();
-  await cameras?.stop();
+  await house?.stop();
 });
 
 /** Plays a stream by hls.js. */

@@ -126,6 +126,29 @@ export async function startGateway(streams, more = {}) {
 export const startChromium = () =>
   chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--mute-audio"] });
 
+/** Test cameras, a gateway that has each under its mount's name, and Chromium;
+ *  all cameras live. `more` goes into the gateway's file. */
+export async function startHouse(mounts, more) {
+  const house = {
+    async stop() {
+      await house.browser?.close();
+      await house.gateway?.stop();
+      await house.cameras?.stop();
+    },
+  };
+  try {
+    house.cameras = await startCameras(mounts);
+    const url = (mount) => `rtsp://127.0.0.1:${house.cameras.port}/${mount}`;
+    house.gateway = await startGateway(Object.fromEntries(mounts.map((mount) => [mount, url(mount)])), more);
+    house.browser = await startChromium();
+    await Promise.all(mounts.map(house.gateway.whenLive));
+  } catch (error) {
+    await house.stop();
+    throw error;
+  }
+  return house;
+}
+
 /** A page that keeps what it complains about in `page.complaints`. */
 export async function openPage(browser, url, options = {}) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });

@@ -10,7 +10,7 @@
 
 import { parseArgs } from "node:util";
 import { latency, watch } from "./counter.js";
-import { startCameras, startChromium, startGateway } from "./house.js";
+import { startChromium, startHouse } from "./house.js";
 import { startLine, through } from "./line.js";
 import { between, inbound, playing } from "./viewer.js";
 
@@ -19,10 +19,8 @@ const { values } = parseArgs({
 });
 const seconds = Number(values.seconds);
 const STREAM = "h264-pcma";
-const cameras = await startCameras([STREAM]);
-const gateway = await startGateway({ [STREAM]: `rtsp://127.0.0.1:${cameras.port}/${STREAM}` });
-const browser = await startChromium();
-await gateway.whenLive(STREAM);
+const house = await startHouse([STREAM]);
+const { cameras, gateway, browser } = house;
 const good = await playing(browser, gateway, STREAM);
 const bad = await startChromium();
 
@@ -65,6 +63,5 @@ const dead = await viewer(Number(values.seed), { dead: true });
 report.beside_64_kbit_and_dead = await beside();
 await Promise.all([narrow.stop(), dead.stop()]);
 console.log(JSON.stringify(report, null, 1));
-await Promise.all([browser.close(), bad.close()]);
-await gateway.stop();
-await cameras.stop();
+await bad.close();
+await house.stop();

@@ -2,25 +2,19 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { startCameras, startChromium, startGateway } from "./house.js";
+import { startHouse } from "./house.js";
 import { startLine, through } from "./line.js";
 import { between, inbound, playing } from "./viewer.js";
 
 const STREAM = "h264-pcma";
-let cameras, gateway, browser;
+let house, gateway, browser;
 
 before(async () => {
-  cameras = await startCameras([STREAM]);
-  gateway = await startGateway({ [STREAM]: `rtsp://127.0.0.1:${cameras.port}/${STREAM}` });
-  browser = await startChromium();
-  await gateway.whenLive(STREAM);
+  house = await startHouse([STREAM]);
+  ({ gateway, browser } = house);
 });
 
-after(async () => {
-  await browser?.close();
-  await gateway?.stop();
-  await cameras?.stop();
-});
+after(() => house?.stop());
 
 test("5 % loss freezes the picture less than 2 % of the time, and the one beside it not at all", async (context) => {
   const line = await startLine(5);

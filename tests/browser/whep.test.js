@@ -3,25 +3,18 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { assertFresh, latency, looks, progress, watch } from "./counter.js";
-import { ARTEFACTS, openPage, startCameras, startChromium, startGateway, until } from "./house.js";
+import { ARTEFACTS, openPage, startHouse, until } from "./house.js";
 import { inbound, keepPeers, playing } from "./viewer.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "long-gop"];
-let cameras, gateway, browser;
+let house, cameras, gateway, browser;
 
 before(async () => {
-  cameras = await startCameras(MOUNTS);
-  const url = (mount) => `rtsp://127.0.0.1:${cameras.port}/${mount}`;
-  gateway = await startGateway(Object.fromEntries(MOUNTS.map((mount) => [mount, url(mount)])));
-  browser = await startChromium();
-  await Promise.all(MOUNTS.map(gateway.whenLive));
+  house = await startHouse(MOUNTS);
+  ({ cameras, gateway, browser } = house);
 });
 
-after(async () => {
-  await browser?.close();
-  await gateway?.stop();
-  await cameras?.stop();
-});
+after(() => house?.stop());
 
 test("pictures of the right size advance, at most 500 ms behind the camera, with sound", async () => {
   const page = await playing(browser, gateway, "h264-pcma");

@@ -257,15 +257,7 @@ mod tests {
     use super::*;
 
     fn probe(fault: Option<Fault>) -> Probe {
-        Probe {
-            login_schemes: Vec::new(),
-            server: None,
-            transport: None,
-            tracks: Vec::new(),
-            notes: Vec::new(),
-            clock_offset: None,
-            fault,
-        }
+        Probe { fault, ..Probe::default() }
     }
 
     #[test]

@@ -103,30 +103,26 @@ def _(target: Target):
     expect(all(found == {"sendonly"} for found in flags), "a=sendonly", flags)
 
 
-@assertion("create.setup-active", SHOULD, "RFC 9725, DTLS Setup Role", "an offer that says setup:active is answered passive, or refused")
-def _(target: Target):
+def _setup(target: Target, offered: str, answered: str):
     need(target.first, "no session")
     offer = Offer()
-    offer.setup = "active"
+    offer.setup = offered
     answer = target.post(str(offer))
     if answer.status // 100 == 4:
         return
     description = Description(answer.text)
     roles = {description.of(part, "setup") for part in description.accepted}
-    expect(answer.status // 100 == 2 and roles <= {"passive"}, "2xx passive, or 4xx", f"{answer.status} {roles}")
+    expect(answer.status // 100 == 2 and roles <= {answered}, f"2xx {answered}, or 4xx", f"{answer.status} {roles}")
+
+
+@assertion("create.setup-active", SHOULD, "RFC 9725, DTLS Setup Role", "an offer that says setup:active is answered passive, or refused")
+def _(target: Target):
+    _setup(target, "active", "passive")
 
 
 @assertion("create.setup-passive", SHOULD, "RFC 8842, 5.3", "an offer that says setup:passive is answered active, or refused")
 def _(target: Target):
-    need(target.first, "no session")
-    offer = Offer()
-    offer.setup = "passive"
-    answer = target.post(str(offer))
-    if answer.status // 100 == 4:
-        return
-    description = Description(answer.text)
-    roles = {description.of(part, "setup") for part in description.accepted}
-    expect(answer.status // 100 == 2 and roles <= {"active"}, "2xx active, or 4xx", f"{answer.status} {roles}")
+    _setup(target, "passive", "active")
 
 
 @assertion("create.link", MUST, "RFC 9725, STUN/TURN Server Configuration", "each Link of an ICE server is a stun or turn URI with quoted credentials")
