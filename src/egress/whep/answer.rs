@@ -1,41 +1,11 @@
-//! The answer's SDP (RFC 8829 §5.3, RFC 3264 §6), and what of the offer is
-//! about the connection and not about codecs.
+//! The answer's SDP (RFC 8829 §5.3, RFC 3264 §6).
 
 use std::fmt::Write;
 
+use super::codec::Offered;
 use super::engine::Plan;
-use super::offer::Offered;
+use super::offer::{Offer, Section};
 use crate::media::MediaKind;
-
-/// What a viewer says of its side of the connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Remote {
-    pub(super) ufrag: String,
-    pub(super) password: String,
-    /// SHA-256 fingerprints, any of which its certificate may have.
-    pub(super) fingerprints: Vec<String>,
-    /// It waits for us to begin DTLS (`a=setup:passive`).
-    pub(super) passive: bool,
-    /// It does not check connectivity by itself (RFC 8445 §2.5).
-    pub(super) lite: bool,
-    /// Candidates, without `a=candidate:`.
-    pub(super) candidates: Vec<String>,
-    sections: Vec<Section>,
-    bundled: bool,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Section {
-    kind: Option<MediaKind>,
-    media: String,
-    protocol: String,
-    /// The first format, which a refusal has to repeat.
-    format: String,
-    mid: String,
-    receives: bool,
-    /// Values of `a=rtcp-fb`, behind the payload type or `*`.
-    feedback: Vec<(String, String)>,
-}
 
 /// Our side.
 pub(super) struct Local<'a> {
@@ -51,52 +21,7 @@ pub(super) struct Ssrcs {
     pub(super) rtx: Option<u32>,
 }
 
-impl Remote {
-    /// Reads an offer that `Offer` has found to be whole.
-    pub(super) fn read(sdp: &str) -> Self {
-        let mut remote = Self::default();
-        let first = |to: &mut String, value: &str| {
-            if to.is_empty() {
-                value.clone_into(to);
-            }
-        };
-        for line in sdp.lines().map(str::trim_end) {
-            if let Some(media) = line.strip_prefix("m=") {
-                remote.sections.push(Section::new(media));
-                continue;
-            }
-            let Some(attribute) = line.strip_prefix("a=") else { continue };
-            let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
-            match name {
-                "ice-ufrag" => first(&mut remote.ufrag, value),
-                "ice-pwd" => first(&mut remote.password, value),
-                "ice-lite" => remote.lite = true,
-                "setup" => remote.passive |= value == "passive",
-                "group" => remote.bundled |= value.starts_with("BUNDLE"),
-                // Without a value it was not counted among the offer's.
-                "candidate" if !value.is_empty() => remote.candidates.push(value.to_owned()),
-                "fingerprint" => {
-                    let (algorithm, print) = value.split_once(' ').unwrap_or_default();
-                    if algorithm.eq_ignore_ascii_case("sha-256") {
-                        remote.fingerprints.push(print.trim().to_owned());
-                    }
-                }
-                _ => {
-                    if let Some(section) = remote.sections.last_mut() {
-                        section.attribute(name, value);
-                    }
-                }
-            }
-        }
-        remote
-    }
-
-    /// Whether an answer can name the sections that share a connection (RFC
-    /// 9143 §7.2).
-    pub(super) fn is_named(&self) -> bool {
-        !self.bundled || self.sections.iter().all(|section| !section.mid.is_empty())
-    }
-
+impl Offer {
     /// The section that gets the track of a kind: the first that receives it.
     /// Without BUNDLE a second section would need a connection of its own.
     fn section_of(&self, kind: MediaKind, plan: &Plan) -> Option<usize> {
@@ -187,32 +112,6 @@ impl Remote {
 pub(super) const CNAME: &str = "porthole";
 
 impl Section {
-    /// From `video 9 UDP/TLS/RTP/SAVPF 96 97`.
-    fn new(media: &str) -> Self {
-        let mut words = media.split_ascii_whitespace();
-        let mut word = || words.next().unwrap_or_default().to_owned();
-        let (media, port, protocol, format) = (word(), word(), word(), word());
-        let kind = match media.as_str() {
-            "video" => Some(MediaKind::Video),
-            "audio" => Some(MediaKind::Audio),
-            _ => None,
-        };
-        Self { kind, media, protocol, format, receives: port != "0", ..Self::default() }
-    }
-
-    fn attribute(&mut self, name: &str, value: &str) {
-        match name {
-            "sendonly" | "inactive" => self.receives = false,
-            "mid" => value.clone_into(&mut self.mid),
-            "rtcp-fb" => {
-                if let Some((payload_type, what)) = value.split_once(' ') {
-                    self.feedback.push((payload_type.to_owned(), what.trim().to_owned()));
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn mid_line(&self) -> Option<String> {
         (!self.mid.is_empty()).then(|| format!("a=mid:{}", self.mid))
     }

@@ -1,4 +1,3 @@
-use super::super::offer::Offer;
 use super::*;
 use crate::media::{Avc, Codec, G711Law, PixelSize};
 
@@ -31,20 +30,8 @@ const LOCAL: Local<'_> = Local { ufrag: "ours", password: "secret", fingerprint:
 
 fn answer(offer: &str) -> String {
     let offer = Offer::read(offer).unwrap();
-    let remote = Remote::read(&offer.sdp);
     let video = Ssrcs { media: 7, rtx: Some(8) };
-    remote.answer(&LOCAL, &plan(&offer), video, Ssrcs { media: 9, rtx: None })
-}
-
-#[test]
-fn the_connection_is_read_from_wherever_it_stands() {
-    let remote = Remote::read(OFFER);
-    assert_eq!((&*remote.ufrag, &*remote.password), ("abcd", "0123456789abcdef01234567"));
-    assert_eq!(remote.fingerprints, ["aa:bb"], "no other hash is checked");
-    assert_eq!(remote.candidates, ["1 1 udp 1 192.0.2.7 9 typ host"]);
-    assert!(!remote.passive && !remote.lite);
-    let uncounted = OFFER.to_owned() + &"a=candidate\r\n".repeat(99);
-    assert_eq!(Remote::read(&uncounted).candidates.len(), 1);
+    offer.answer(&LOCAL, &plan(&offer), video, Ssrcs { media: 9, rtx: None })
 }
 
 #[test]

@@ -20,10 +20,11 @@ use rtc::ice::state::ConnectionState;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
-use super::answer::{Local, Remote, Ssrcs};
+use super::answer::{Local, Ssrcs};
+use super::codec::Offered;
 use super::dtls::{Dtls, Identity, Keys, Outcome};
 use super::feedback::{self, Feedback, Reception};
-use super::offer::{Offer, Offered};
+use super::offer::Offer;
 use super::packetizer::Packets;
 use super::sender::{Route, Sender};
 use super::socket::Outbox;
@@ -82,17 +83,6 @@ pub(super) enum Report {
     Reception { fraction_lost: u8, round_trip: Option<Duration> },
 }
 
-/// The engine could not make a session of the offer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EngineError {
-    #[error("it has no SHA-256 fingerprint (`a=fingerprint:sha-256`)")]
-    Fingerprint,
-    #[error("a media section has no name (`a=mid`)")]
-    Unnamed,
-    #[error("{0}")]
-    Library(#[from] rtc::shared::error::Error),
-}
-
 /// One viewer's connection.
 pub(super) struct Peer {
     ice: Agent,
@@ -135,14 +125,7 @@ impl Peer {
         identity: &Arc<Identity>,
         offer: &Offer,
         plan: &Plan,
-    ) -> Result<(Self, String), EngineError> {
-        let remote = Remote::read(&offer.sdp);
-        if remote.fingerprints.is_empty() {
-            return Err(EngineError::Fingerprint);
-        }
-        if !remote.is_named() {
-            return Err(EngineError::Unnamed);
-        }
+    ) -> rtc::shared::error::Result<(Self, String)> {
         let (ufrag, password) = credentials();
         let video = plan.video.as_ref().map(|codec| Sender::new(codec, plan.rtx.as_ref()));
         let audio = plan.audio.as_ref().map(|codec| Sender::new(codec, None));
@@ -150,7 +133,7 @@ impl Peer {
             |sender: &Option<Sender>| sender.as_ref().map_or(Ssrcs::default(), Sender::ssrcs);
         let fingerprint = &identity.fingerprint;
         let local = Local { ufrag: &ufrag, password: &password, fingerprint };
-        let text = remote.answer(&local, plan, ssrcs(&video), ssrcs(&audio));
+        let text = offer.answer(&local, plan, ssrcs(&video), ssrcs(&audio));
 
         let config = AgentConfig {
             local_ufrag: ufrag.clone(),
@@ -173,24 +156,25 @@ impl Peer {
             let candidate = CandidateHostConfig { base_config, ..CandidateHostConfig::default() };
             ice.add_local_candidate(candidate.new_candidate_host()?)?;
         }
-        ice.start_connectivity_checks(now, remote.lite, remote.ufrag, remote.password)?;
+        let theirs = (offer.ufrag.clone(), offer.password.clone());
+        ice.start_connectivity_checks(now, offer.lite, theirs.0, theirs.1)?;
         let mut peer = Self {
             ice,
             ticked: now,
-            dtls: Dtls::new(Arc::clone(identity), remote.fingerprints, remote.passive),
+            dtls: Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive),
             keys: None,
             path: None,
             selected: false,
             connected: false,
             ufrag,
-            lite: remote.lite,
+            lite: offer.lite,
             video,
             audio,
             lost: Vec::new(),
             reports: Vec::new(),
             over: false,
         };
-        remote.candidates.iter().for_each(|candidate| peer.add_candidate(candidate));
+        offer.candidates.iter().for_each(|candidate| peer.add_candidate(candidate));
         Ok((peer, text))
     }
 

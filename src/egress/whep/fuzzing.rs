@@ -1,6 +1,6 @@
 //! Doors for the fuzz targets in `tests/fuzz/`; not in any other build.
 
-use super::answer::{Local, Remote, Ssrcs};
+use super::answer::{Local, Ssrcs};
 use super::engine::Plan;
 use super::feedback::Feedback;
 use super::{candidates, dtls, feedback, fragment, offer, stun};
@@ -9,10 +9,8 @@ use crate::media::{Avc, Codec, G711Law, MediaKind, PixelSize};
 /// Reads an SDP offer, and asks of it what a session asks.
 pub fn offer(text: &str) {
     let Ok(offer) = offer::Offer::read(text) else { return };
-    assert!(offer.candidates <= offer::MAX_CANDIDATES && !offer.ufrag.is_empty());
-    // What the engine gets is an offer that reads the same.
-    let again = offer::Offer::read(&offer.sdp).expect("its own text can be read");
-    assert_eq!((&again.ufrag, again.candidates), (&offer.ufrag, offer.candidates));
+    assert!(offer.candidates.len() <= offer::MAX_CANDIDATES && !offer.ufrag.is_empty());
+    assert!(offer.candidates.iter().all(|candidate| offer::is_usable_candidate(candidate)));
     for kind in [MediaKind::Video, MediaKind::Audio] {
         let _ = (offer.wants(kind), offer.codec_names(kind));
     }
@@ -26,12 +24,6 @@ pub fn offer(text: &str) {
 /// Reads what an offer says of the connection, and answers it.
 pub fn negotiate(text: &str) {
     let Ok(offer) = offer::Offer::read(text) else { return };
-    let remote = Remote::read(&offer.sdp);
-    assert!(remote.candidates.len() <= offer::MAX_CANDIDATES);
-    assert_eq!(remote.ufrag, offer.ufrag);
-    if remote.fingerprints.is_empty() || !remote.is_named() {
-        return;
-    }
     let avc = Avc {
         sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xc0, 0x1f]),
         pps: Vec::new(),
@@ -43,7 +35,7 @@ pub fn negotiate(text: &str) {
     let audio = offer.audio(&Codec::Opus { channels: 2 }).cloned();
     let plan = Plan { video, rtx, audio };
     let local = Local { ufrag: "ours", password: "secret", fingerprint: "AA" };
-    let answer = remote.answer(
+    let answer = offer.answer(
         &local,
         &plan,
         Ssrcs { media: 1, rtx: plan.rtx.is_some().then_some(2) },
@@ -52,7 +44,7 @@ pub fn negotiate(text: &str) {
     is_sdp(&answer);
     // Section by section (RFC 3264 §6), and no more than a track of a kind.
     let count = |text: &str, start: &str| text.lines().filter(|l| l.starts_with(start)).count();
-    assert_eq!(count(&answer, "m="), count(&offer.sdp, "m="));
+    assert_eq!(count(&answer, "m="), offer.sections.len());
     let planned = usize::from(plan.video.is_some()) + usize::from(plan.audio.is_some());
     assert!(count(&answer, "a=sendonly") <= planned, "{answer}");
 }

@@ -1,6 +1,6 @@
 //! WHEP: WebRTC for viewers (draft-ietf-wish-whep).
 //!
-//! Here: the HTTP side (`routes`, `resource`, `offer`, `answer`, `fragment`), sessions and
+//! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`, `fragment`), sessions and
 //! the task per stream that drives them (`sessions`, `fanout`, `viewer`),
 //! frames as RTP payloads (`packetizer`), the engine behind a narrow interface
 //! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
@@ -16,6 +16,7 @@
 mod answer;
 mod backlog;
 mod candidates;
+mod codec;
 mod dtls;
 mod engine;
 mod fanout;

@@ -1,9 +1,8 @@
-//! A viewer's SDP offer: which codecs it has, and the text made safe for the
-//! engine.
+//! A viewer's SDP offer, read once: what it says of the connection, its media
+//! sections, and the codecs in them (`codec`). `answer` replies to it.
 
-use std::fmt::Write;
-
-use crate::media::{Avc, Codec, G711Law, MediaKind};
+use super::codec::Offered;
+use crate::media::MediaKind;
 
 /// Most bytes of an offer; Chromium's is about 6 KB.
 pub(super) const MAX_OFFER: usize = 64 << 10;
@@ -21,36 +20,39 @@ pub(super) const MAX_CANDIDATES: usize = 16;
 pub(super) struct BadOffer(pub(super) &'static str);
 
 /// An offer that has everything a session needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// The text, without candidates the engine should not try.
-    pub(super) sdp: String,
-    /// `ice-ufrag` of the first section.
+    /// The first `ice-ufrag` and `ice-pwd`.
     pub(super) ufrag: String,
-    /// Candidates in the text, of [`MAX_CANDIDATES`].
-    pub(super) candidates: usize,
-    sections: Vec<Section>,
+    pub(super) password: String,
+    /// SHA-256 fingerprints, any of which its certificate may have.
+    pub(super) fingerprints: Vec<String>,
+    /// It waits for us to begin DTLS (`a=setup:passive`).
+    pub(super) passive: bool,
+    /// It does not check connectivity by itself (RFC 8445 §2.5).
+    pub(super) lite: bool,
+    /// Candidates that may be tried, without `a=candidate:`; at most
+    /// [`MAX_CANDIDATES`].
+    pub(super) candidates: Vec<String>,
+    pub(super) sections: Vec<Section>,
+    /// The sections share one connection (RFC 9143).
+    pub(super) bundled: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Section {
-    kind: Option<MediaKind>,
+/// One `m=` and what follows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) kind: Option<MediaKind>,
+    pub(super) media: String,
+    pub(super) protocol: String,
+    /// The first format, which a refusal has to repeat.
+    pub(super) format: String,
+    pub(super) mid: String,
     /// The viewer wants to receive here.
-    receives: bool,
-    codecs: Vec<Offered>,
-}
-
-/// One codec of an offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offered {
-    /// RTP payload type.
-    pub(super) payload_type: u8,
-    /// Encoding name as written: `H264`, `opus`.
-    pub(super) name: String,
-    pub(super) clock_rate: u32,
-    /// 0 where the offer does not say.
-    pub(super) channels: u16,
-    pub(super) fmtp: String,
+    pub(super) receives: bool,
+    /// Values of `a=rtcp-fb`, behind the payload type or `*`.
+    pub(super) feedback: Vec<(String, String)>,
+    pub(super) codecs: Vec<Offered>,
 }
 
 impl Offer {
@@ -62,116 +64,81 @@ impl Offer {
         if !text.starts_with("v=0") {
             return Err(BadOffer("it is not SDP: it does not start with `v=0`"));
         }
-        let mut offer = Self {
-            sdp: String::with_capacity(text.len() + 64),
-            ufrag: String::new(),
-            candidates: 0,
-            sections: Vec::new(),
-        };
-        let (mut fingerprint, mut password) = (false, false);
-        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        let mut offer = Self::default();
+        let mut fingerprint = false;
+        for line in text.lines().map(str::trim_end) {
             if has_forbidden(line) {
                 return Err(BadOffer("a line has a character that SDP forbids"));
             }
-            if let Some(candidate) = line.strip_prefix("a=candidate:") {
-                if offer.candidates == MAX_CANDIDATES || !is_usable_candidate(candidate) {
-                    continue;
-                }
-                offer.candidates += 1;
-            }
-            writeln!(offer.sdp, "{line}\r").expect("a String takes all");
             if let Some(media) = line.strip_prefix("m=") {
                 if offer.sections.len() == MAX_SECTIONS {
                     return Err(BadOffer("it has more than 16 media sections"));
                 }
                 offer.sections.push(Section::new(media));
-            } else if let Some(ufrag) = line.strip_prefix("a=ice-ufrag:") {
-                if offer.ufrag.is_empty() {
-                    offer.ufrag = ufrag.to_owned();
-                }
-            } else if line.starts_with("a=ice-pwd:") {
-                password = true;
-            } else if line.starts_with("a=fingerprint:") {
-                fingerprint = true;
-            } else if let (Some(section), Some(attribute)) =
-                (offer.sections.last_mut(), line.strip_prefix("a="))
-            {
-                section.attribute(attribute);
+            } else if let Some(attribute) = line.strip_prefix("a=") {
+                let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+                fingerprint |= name == "fingerprint";
+                offer.attribute(name, value);
             }
         }
         if offer.sections.is_empty() {
             return Err(BadOffer("it has no media section"));
         }
-        if offer.ufrag.is_empty() || !password {
+        if offer.ufrag.is_empty() || offer.password.is_empty() {
             return Err(BadOffer("it has no ICE credentials (`a=ice-ufrag`, `a=ice-pwd`)"));
         }
         if !fingerprint {
             return Err(BadOffer("it has no DTLS certificate (`a=fingerprint`)"));
         }
+        if offer.fingerprints.is_empty() {
+            return Err(BadOffer("it has no SHA-256 fingerprint (`a=fingerprint:sha-256`)"));
+        }
+        // RFC 9143 §7.2: the answer names the sections that share a connection.
+        if offer.bundled && offer.sections.iter().any(|section| section.mid.is_empty()) {
+            return Err(BadOffer("a media section has no name (`a=mid`)"));
+        }
         Ok(offer)
+    }
+
+    fn attribute(&mut self, name: &str, value: &str) {
+        let first = |to: &mut String| {
+            if to.is_empty() {
+                value.clone_into(to);
+            }
+        };
+        match name {
+            "ice-ufrag" => first(&mut self.ufrag),
+            "ice-pwd" => first(&mut self.password),
+            "ice-lite" => self.lite = true,
+            "setup" => self.passive |= value == "passive",
+            "group" => self.bundled |= value.starts_with("BUNDLE"),
+            "candidate" => {
+                if self.candidates.len() < MAX_CANDIDATES && is_usable_candidate(value) {
+                    self.candidates.push(value.to_owned());
+                }
+            }
+            "fingerprint" => {
+                let (algorithm, print) = value.split_once(' ').unwrap_or_default();
+                if algorithm.eq_ignore_ascii_case("sha-256") {
+                    self.fingerprints.push(print.trim().to_owned());
+                }
+            }
+            _ => {
+                if let Some(section) = self.sections.last_mut() {
+                    section.attribute(name, value);
+                }
+            }
+        }
     }
 
     /// Whether the viewer would take media of this kind at all.
     pub(super) fn wants(&self, kind: MediaKind) -> bool {
-        self.receiving(kind).next().is_some()
+        self.receiving(kind).is_some()
     }
 
-    /// What to send H.264 as: mode 1, the stream's own profile if offered,
-    /// else constrained baseline, which browsers decode any profile under.
-    pub(super) fn h264(&self, avc: &Avc) -> Option<&Offered> {
-        let [profile, ..] = avc.profile();
-        self.receiving(MediaKind::Video)
-            .filter(|codec| codec.is("H264") && codec.clock_rate == 90_000)
-            .filter(|codec| codec.parameter("packetization-mode") == Some("1"))
-            .max_by_key(|codec| {
-                let id = codec.parameter("profile-level-id").unwrap_or_default();
-                let offered = id.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-                (offered == Some(profile), id.to_ascii_lowercase().starts_with("42e0"))
-            })
-    }
-
-    /// What to send this audio as; `None` where the offer does not have it.
-    pub(super) fn audio(&self, codec: &Codec) -> Option<&Offered> {
-        let (name, clock_rate) = match codec {
-            Codec::G711 { law: G711Law::A, channels: 1 } => ("PCMA", 8_000),
-            Codec::G711 { law: G711Law::Mu, channels: 1 } => ("PCMU", 8_000),
-            // Its RTP clock is not its rate (RFC 3551 §4.5.2).
-            Codec::G722 => ("G722", 8_000),
-            Codec::Opus { .. } => ("opus", 48_000),
-            _ => return None,
-        };
-        self.receiving(MediaKind::Audio)
-            .find(|offered| offered.is(name) && offered.clock_rate == clock_rate)
-    }
-
-    /// The retransmission payload type (RFC 4588 §8.1) that goes with `codec`.
-    pub(super) fn rtx(&self, codec: &Offered) -> Option<&Offered> {
-        let apt = codec.payload_type.to_string();
-        self.receiving(MediaKind::Video)
-            .find(|offered| offered.is("rtx") && offered.parameter("apt") == Some(&apt))
-    }
-
-    /// Names of the codecs offered, each once, for a message.
-    pub(super) fn codec_names(&self, kind: MediaKind) -> String {
-        const NOT_CODECS: [&str; 7] =
-            ["rtx", "red", "ulpfec", "flexfec-03", "CN", "telephone-event", "unknown"];
-        let mut names: Vec<&str> = Vec::new();
-        for codec in self.receiving(kind) {
-            let known = |name: &&str| name.eq_ignore_ascii_case(&codec.name);
-            if !NOT_CODECS.iter().any(known) && !names.iter().any(known) && names.len() < 12 {
-                names.push(&codec.name);
-            }
-        }
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    }
-
-    fn receiving(&self, kind: MediaKind) -> impl Iterator<Item = &Offered> {
-        self.sections
-            .iter()
-            .filter(move |section| section.kind == Some(kind) && section.receives)
-            // One track of a kind is sent: the first section gets it.
-            .take(1)
-            .flat_map(|section| &section.codecs)
+    /// One track of a kind is sent: the first section that receives gets it.
+    pub(super) fn receiving(&self, kind: MediaKind) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind == Some(kind) && section.receives)
     }
 }
 
@@ -179,30 +146,39 @@ impl Section {
     /// From `video 9 UDP/TLS/RTP/SAVPF 96 97`.
     fn new(media: &str) -> Self {
         let mut words = media.split_ascii_whitespace();
-        let kind = match words.next() {
-            Some("video") => Some(MediaKind::Video),
-            Some("audio") => Some(MediaKind::Audio),
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let (media, port, protocol) = (word(), word(), word());
+        let kind = match media.as_str() {
+            "video" => Some(MediaKind::Video),
+            "audio" => Some(MediaKind::Audio),
             _ => None,
         };
-        let rejected = words.next() == Some("0");
-        let codecs = words.skip(1).filter_map(|word| word.parse().ok()).map(Offered::of).collect();
-        Self { kind, receives: !rejected, codecs }
+        let formats: Vec<&str> = words.collect();
+        let codecs = formats.iter().filter_map(|word| word.parse().ok()).map(Offered::of).collect();
+        let format = formats.first().copied().unwrap_or_default().to_owned();
+        Self { kind, media, protocol, format, receives: port != "0", codecs, ..Self::default() }
     }
 
-    fn attribute(&mut self, attribute: &str) {
-        if matches!(attribute, "sendonly" | "inactive") {
-            self.receives = false;
-        } else if let Some(map) = attribute.strip_prefix("rtpmap:") {
-            if let Some((codec, encoding)) = self.described(map) {
-                let mut parts = encoding.split('/');
-                codec.name = parts.next().unwrap_or_default().chars().take(32).collect();
-                codec.clock_rate = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-                codec.channels = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    fn attribute(&mut self, name: &str, value: &str) {
+        match name {
+            "sendonly" | "inactive" => self.receives = false,
+            "mid" => value.clone_into(&mut self.mid),
+            "rtcp-fb" => {
+                if let Some((payload_type, what)) = value.split_once(' ') {
+                    self.feedback.push((payload_type.to_owned(), what.trim().to_owned()));
+                }
             }
-        } else if let Some(format) = attribute.strip_prefix("fmtp:")
-            && let Some((codec, parameters)) = self.described(format)
-        {
-            codec.fmtp = parameters.to_owned();
+            "rtpmap" => {
+                if let Some((codec, encoding)) = self.described(value) {
+                    codec.set_encoding(encoding);
+                }
+            }
+            "fmtp" => {
+                if let Some((codec, parameters)) = self.described(value) {
+                    parameters.clone_into(&mut codec.fmtp);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -212,31 +188,6 @@ impl Section {
         let payload_type: u8 = payload_type.parse().ok()?;
         let codec = self.codecs.iter_mut().find(|codec| codec.payload_type == payload_type)?;
         Some((codec, rest.trim()))
-    }
-}
-
-impl Offered {
-    /// Until `a=rtpmap` says more: the static types of RFC 3551 §6.
-    fn of(payload_type: u8) -> Self {
-        let (name, clock_rate) = match payload_type {
-            0 => ("PCMU", 8_000),
-            8 => ("PCMA", 8_000),
-            9 => ("G722", 8_000),
-            _ => ("unknown", 0),
-        };
-        Self { payload_type, name: name.into(), clock_rate, channels: 0, fmtp: String::new() }
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-    }
-
-    /// A `key=value` of `a=fmtp`.
-    fn parameter(&self, key: &str) -> Option<&str> {
-        self.fmtp.split(';').find_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            name.eq_ignore_ascii_case(key).then_some(value)
-        })
     }
 }
 
@@ -259,4 +210,4 @@ pub(super) fn is_usable_candidate(candidate: &str) -> bool {
 
 #[cfg(test)]
 #[path = "offer_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{CNAME, Ssrcs};
+use super::codec::Offered;
 use super::feedback::Reception;
-use super::offer::Offered;
 use super::packetizer::{Packets, Payload};
 use super::socket::Outbox;
 use super::srtp::Sealer;

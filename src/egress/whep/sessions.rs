@@ -136,7 +136,7 @@ impl Whep {
         let place = |shared: &Arc<Shared>| Place::new(Arc::clone(shared), id);
         let [video, audio] = codecs;
         self.shared.join(stream, id, session, |shared| {
-            Viewer::new(asked, peer, place(shared), offer.candidates, codecs)
+            Viewer::new(asked, peer, place(shared), offer.candidates.len(), codecs)
         })?;
         tracing::info!(stream = %stream.name(), viewer = id.short(), video, audio, "viewer joins");
         Ok(Begun { id, etag, answer })
