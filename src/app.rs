@@ -2,6 +2,9 @@
 //!
 //! Not here: what any room does. A line that is not wiring has lost its way.
 
+mod tls;
+mod watch;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A running gateway.
 pub struct App {
     viewer: SocketAddr,
+    /// `http` or `https`.
+    scheme: &'static str,
     admin: SocketAddr,
     readiness: Arc<Readiness>,
     /// Ends cameras, outputs and listeners.
@@ -77,6 +82,12 @@ impl App {
     /// A port that cannot be bound; nothing has been started then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let viewer = Listener::bind("viewer", "listen", config.listen).await?;
+        let tls = match &config.tls {
+            Some(files) => Some(http::Tls::load(files).map_err(io::Error::from)?),
+            None => None,
+        };
+        let secure = tls.is_some();
+        let viewer = viewer.with_caps(config.caps).with_tls(tls.clone());
         let admin = Listener::bind("admin", "admin.listen", config.admin_listen).await?;
         let rtsp_listener = match config.rtsp.listen {
             Some(address) => {
@@ -103,6 +114,9 @@ impl App {
         let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
         families.register(Box::new(hls.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        if let Some((tls, files)) = tls.zip(config.tls) {
+            tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
+        }
 
         let start = |name, source: Source, substream| {
             let state = if source.on_demand { SourceState::Idle } else { SourceState::Connecting };
@@ -126,6 +140,7 @@ impl App {
         let readiness = Arc::new(Readiness::default());
         let app = Self {
             viewer: viewer.address()?,
+            scheme: if secure { "https" } else { "http" },
             admin: admin.address()?,
             readiness: Arc::clone(&readiness),
             stop: stop.clone(),
@@ -145,6 +160,7 @@ impl App {
             .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
             .merge(pages::routes(registry))
             .fallback(async || Problem::from(Code::StreamUnknown).into_response())
+            .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
             .layer(from_fn_with_state(origins, http::cross_origin));
         let admins = api::admin_routes(readiness, families);
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
@@ -160,6 +176,11 @@ impl App {
     /// Where pages and media are; the port is real even where 0 was configured.
     pub fn viewer_address(&self) -> SocketAddr {
         self.viewer
+    }
+
+    /// The address of the pages, for people; seen from this machine.
+    pub fn pages(&self) -> String {
+        format!("{}://{}/", self.scheme, self.viewer)
     }
 
     /// Where metrics and health are.

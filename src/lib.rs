@@ -25,7 +25,7 @@
 //! egress, api, pages → auth, http                  config → each room's Config type
 //! ```
 //!
-//! `fault` (the one catalogue of faults) and `secret` are leaves that every
+//! `fault` (the one catalogue of faults), `networks` and `secret` are leaves that every
 //! room may know; `rtp` (packets as they are written) knows `media` alone. The
 //! catalogue stands apart from `http`, which maps it to statuses, because the
 //! camera side raises faults and knows no HTTP.
@@ -53,6 +53,7 @@ pub mod http;
 pub mod ingest;
 pub mod media;
 pub mod metrics;
+pub mod networks;
 pub mod pages;
 pub mod rtp;
 pub mod secret;

@@ -74,7 +74,7 @@ pub(super) fn gateway(config: Config, started: impl FnOnce(&str)) -> u8 {
                 return SOFTWARE;
             }
         };
-        let pages = format!("http://{}/", app.viewer_address());
+        let pages = app.pages();
         info!(pages, admin = %app.admin_address(), "porthole {}", env!("CARGO_PKG_VERSION"));
         started(&pages);
         match app.run_until_signal().await {

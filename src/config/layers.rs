@@ -12,7 +12,7 @@ use super::{Config, schema};
 const PREFIX: &str = "PORTHOLE__";
 
 /// Ends of the variables whose value may be a list.
-const LISTS: [&str; 3] = ["__ADVERTISE", "__ICE_SERVERS", "__CORS"];
+const LISTS: [&str; 4] = ["__ADVERTISE", "__ICE_SERVERS", "__CORS", "__TRUSTED_PROXIES"];
 
 /// The sources of a configuration. The environment is an argument, so that
 /// tests need not touch the process's own.

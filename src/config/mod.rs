@@ -10,6 +10,7 @@
 mod document;
 mod fault;
 mod layers;
+mod listeners;
 mod reader;
 mod schema;
 
@@ -17,9 +18,10 @@ use std::net::SocketAddr;
 
 use crate::auth::Access;
 use crate::egress::{hls, rtsp, whep};
-use crate::http::Origin;
+use crate::http::{Caps, Origin, TlsFiles};
 use crate::ingest::Source;
 use crate::media::StreamName;
+use crate::networks::Networks;
 
 pub use fault::{ConfigFault, ConfigFaults};
 pub use layers::{Layers, default_file};
@@ -31,6 +33,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Admin listener: metrics, health.
     pub admin_listen: SocketAddr,
+    /// HTTPS on the viewer listener.
+    pub tls: Option<TlsFiles>,
+    /// Most connections on the viewer listener.
+    pub caps: Caps,
+    /// Reverse proxies whose word about a viewer's address counts.
+    pub trusted_proxies: Networks,
     /// Streams in the order they were written.
     pub streams: Vec<StreamConfig>,
     /// WebRTC.
@@ -61,6 +69,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9998)),
+            tls: None,
+            caps: Caps::default(),
+            trusted_proxies: Networks::default(),
             streams: Vec::new(),
             webrtc: whep::Config::default(),
             hls: hls::Config::default(),

@@ -4,11 +4,12 @@
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
+use super::listeners::{self, address, socket_address};
 use super::reader::{Item, Reader, Section};
 use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
@@ -36,6 +37,7 @@ pub(super) fn config(
             address(&mut admin, "listen", &mut config.admin_listen);
             admin.finish();
         }
+        listeners::limits(&mut section, &mut config);
         if let Some(item) = section.take("streams") {
             config.streams = streams(item);
         }
@@ -66,7 +68,6 @@ pub(super) fn config(
             ],
         );
         section.not_yet("embed");
-        section.not_yet("tls");
         section.finish();
     }
     let mut faults = reader.faults.into_inner();
@@ -306,32 +307,4 @@ fn access(section: &mut Section<'_>, listeners: [(&str, Option<SocketAddr>); 3])
             }
         }
     }
-}
-
-fn address(section: &mut Section<'_>, key: &'static str, value: &mut SocketAddr) {
-    if let Some(read) = section.take(key).and_then(|item| socket_address(&item)) {
-        *value = read;
-    }
-}
-
-/// `127.0.0.1:8080`, `[::1]:8080`; `:8080` is every address, `localhost:8080`
-/// the loopback one.
-fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
-    let text = item.text()?;
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let any: IpAddr = [0, 0, 0, 0].into();
-    let loopback: IpAddr = [127, 0, 0, 1].into();
-    if let Some((host, port)) = text.rsplit_once(':')
-        && let Ok(port) = port.parse::<u16>()
-    {
-        match host {
-            "" => return Some((any, port).into()),
-            "localhost" => return Some((loopback, port).into()),
-            _ => {}
-        }
-    }
-    item.fault(format!("`{text}` is not an address and port such as 127.0.0.1:8080"));
-    None
 }

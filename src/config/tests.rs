@@ -266,3 +266,36 @@ fn ice_servers_are_read_in_both_forms() {
     let faults = written("webrtc: { ice_servers: [\"http://a\"] }\n").faults();
     assert!(faults[0].contains("is not a stun: or turn: URL"), "{faults:?}");
 }
+
+#[test]
+fn certificates_caps_and_proxies_are_read() {
+    let made = rcgen::generate_simple_self_signed(vec!["gate".into()]).unwrap();
+    let (cert, key) = (written(&made.cert.pem()), written(&made.signing_key.serialize_pem()));
+    let tls = |cert: &Written, key: &Written| {
+        let (cert, key) = (cert.file.path().display(), key.file.path().display());
+        format!("tls: {{ cert_file: {cert}, key_file: {key} }}\n")
+    };
+    let rest = "limits: { connections: 10, connections_per_address: 3 }\ntrusted_proxies: [10.0.0.1, 192.168.0.0/16]\n";
+    let config = written(&(tls(&cert, &key) + rest)).loaded();
+    assert_eq!(config.tls.unwrap().key_file, key.file.path());
+    assert_eq!((config.caps.connections, config.caps.per_address), (10, 3));
+    for (address, crowd) in [("10.0.0.1", true), ("127.0.0.1", true), ("10.0.0.2", false)] {
+        assert_eq!(config.caps.crowds.contain(address.parse().unwrap()), crowd, "{address}");
+    }
+    assert!(!config.trusted_proxies.contain([127, 0, 0, 1].into()), "whoever is on this machine");
+    for (yaml, words) in [
+        (tls(&key, &key), "no certificate (PEM)"),
+        (tls(&cert, &cert), "no private key (PEM)"),
+        (
+            "tls: { cert_file: /nowhere/c.pem, key_file: k }\n".into(),
+            "/nowhere/c.pem: No such file",
+        ),
+        ("tls: { cert_file: c.pem }\n".into(), "`key_file` is missing"),
+        ("limits: { connections: 0 }\n".into(), "at least 1"),
+        ("limits: { connections: many }\n".into(), "`many` is not a number"),
+        ("trusted_proxies: [10.0.0.0/40]\n".into(), "a network is an address"),
+    ] {
+        let faults = written(&yaml).faults();
+        assert!(faults.len() == 1 && faults[0].contains(words), "{yaml}: {faults:?}");
+    }
+}

@@ -4,24 +4,33 @@
 //! requests and viewers, problem documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
+mod connection;
 mod cors;
 mod metrics;
+mod offers;
 mod problem;
 mod quality;
 mod serve;
 mod sessions;
+mod slots;
+mod stall;
+mod tls;
 
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use connection::Scheme;
 pub use cors::{BadOrigin, Origin, cross_origin};
 pub use metrics::{HttpMetrics, count_requests};
+pub use offers::{Offers, queue_offers};
 pub use problem::{Problem, no_such_method, request_problem};
 pub use quality::of_quality;
 pub use serve::{Listener, serve, whole_body};
 pub use sessions::{OutputSessions, SessionMetrics};
+pub use slots::Caps;
+pub use tls::{BadCertificate, Tls, TlsFiles};
 
 /// RFC 3339 in UTC, as every time in our JSON and playlists.
 pub fn rfc3339(at: SystemTime) -> String {

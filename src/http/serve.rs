@@ -1,6 +1,5 @@
 //! Listeners: connections in, responses out, nobody holds one for nothing.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,30 +7,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::connection::{self, House};
+use super::slots::{Caps, Slots};
+use super::tls::Tls;
 use super::{HttpMetrics, request_problem};
 
-/// A request's headers must be here this long after its connection, or the
-/// request before it; a browser takes milliseconds. `axum::serve` waits for
-/// ever, so that a slow sender holds a connection for nothing.
-const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// Connections at once on one listener; each costs about 20 kB.
-const CONNECTIONS: usize = 4_096;
-/// The same for a request's body; an SDP offer has a few kilobytes.
+/// How long a request's body may take; an SDP offer has a few kilobytes.
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 /// Longest body of any request we take.
 const BODY_BYTES: usize = 64 << 10;
@@ -45,6 +34,8 @@ pub struct Listener {
     /// The word in metrics: `viewer` or `admin`.
     name: &'static str,
     socket: TcpListener,
+    caps: Caps,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
@@ -62,7 +53,19 @@ impl Listener {
         let socket = TcpListener::bind(address).await.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {address} ({key}): {error}"))
         })?;
-        Ok(Self { name, socket })
+        Ok(Self { name, socket, caps: Caps::default(), tls: None })
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_caps(self, caps: Caps) -> Self {
+        Self { caps, ..self }
+    }
+
+    /// The same over TLS: HTTP/2 and HTTP/1.1, as the client likes.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens; the port is real even where 0 was asked for.
@@ -83,12 +86,13 @@ pub async fn serve(
     metrics: HttpMetrics,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Slots::new(listener.caps);
+    let house = House { router, tls: listener.tls, metrics, stop };
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = house.stop.cancelled() => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -98,15 +102,20 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            metrics.rejected("connections");
-            continue;
+        let slot = match slots.take(peer.ip()) {
+            Ok(slot) => slot,
+            Err(reason) => {
+                house.metrics.rejected(reason);
+                continue;
+            }
         };
-        let open = metrics.connection(listener.name);
-        let (router, stop) = (router.clone(), stop.clone());
+        let open = house.metrics.connection(listener.name);
+        let house = house.clone();
         connections.spawn(async move {
             let _held = (slot, open);
-            connection(stream, peer, router, stop).await;
+            if let Err(error) = connection::serve(stream, peer, house).await {
+                debug!(%peer, %error, "connection ended");
+            }
         });
     }
     connections.close();
@@ -128,40 +137,16 @@ pub async fn whole_body(request: axum::extract::Request, next: Next) -> Response
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    // Parts and playlists are small and awaited: never hold one back.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-    });
-    // HTTP/1 alone while there is no TLS: no browser speaks HTTP/2 without, and
-    // telling the two apart would wait for the first bytes without a limit.
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        debug!(%peer, %error, "connection ended");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
     use axum::middleware::from_fn;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
+    use crate::http::connection::HEADER_LIMIT;
 
     /// What a client that sends `bytes` and then nothing more gets, until the
     /// connection is closed on it.

@@ -16,14 +16,19 @@ use serde_json::Value;
 /// A gateway of this configuration's streams (YAML, indented), on ports of
 /// its own, and the address of its pages.
 pub async fn gateway(streams: &str) -> (App, String) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    let listeners = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n\
-                     webrtc: { listen: 127.0.0.1:0 }\nstreams:\n";
-    write!(file, "{listeners}{streams}").unwrap();
-    let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
-    let app = App::start(layers.load().unwrap_or_else(|f| panic!("{f}"))).await.unwrap();
+    let app = configured(&format!("streams:\n{streams}")).await;
     let base = format!("http://{}", app.viewer_address());
     (app, base)
+}
+
+/// A gateway of this configuration (YAML), on ports of its own.
+pub async fn configured(yaml: &str) -> App {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let listeners = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n\
+                     webrtc: { listen: 127.0.0.1:0 }\n";
+    write!(file, "{listeners}{yaml}").unwrap();
+    let layers = Layers { file: Some(file.path().to_owned()), ..Layers::default() };
+    App::start(layers.load().unwrap_or_else(|f| panic!("{f}"))).await.unwrap()
 }
 
 pub async fn get(url: &str) -> (u16, String) {

@@ -1,0 +1,82 @@
+//! Files that may change under us.
+//!
+//! They are looked at, not listened for: inotify says nothing of network and
+//! overlay mounts, and loses a file that is replaced by a symbolic link, as
+//! Kubernetes does it. A look costs microseconds.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often they are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Enough of a file to tell that it is not the one it was.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+/// Some files, and how they looked last.
+pub(super) struct Watch {
+    files: Vec<PathBuf>,
+    seen: Vec<Stamp>,
+}
+
+impl Watch {
+    /// What changes from now on counts.
+    pub(super) async fn new(files: Vec<PathBuf>) -> Self {
+        let seen = look(&files).await;
+        Self { files, seen }
+    }
+
+    /// Returns once some file has changed, and has been left alone for a
+    /// moment: it may be written in several steps, or in step with others.
+    ///
+    /// Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        let mut before = self.seen.clone();
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let now = look(&self.files).await;
+            if now != self.seen && now == before {
+                self.seen = now;
+                return;
+            }
+            before = now;
+        }
+    }
+}
+
+async fn look(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |meta: Metadata| (meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino());
+    let mut stamps = Vec::with_capacity(files.len());
+    for file in files {
+        stamps.push(tokio::fs::metadata(file).await.ok().map(stamp));
+    }
+    stamps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_written_anew_or_swapped_by_a_link_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("one"), "a").unwrap();
+        std::fs::write(at("two"), "b").unwrap();
+        std::os::unix::fs::symlink(at("one"), at("link")).unwrap();
+        let mut watch = Watch::new(vec![at("link"), at("missing")]).await;
+        let still = tokio::time::timeout(EVERY * 5 / 2, watch.changed()).await;
+        assert!(still.is_err(), "nothing has changed");
+
+        let soon = EVERY * 10;
+        std::fs::write(at("one"), "longer").unwrap();
+        assert!(tokio::time::timeout(soon, watch.changed()).await.is_ok(), "written anew");
+        std::os::unix::fs::symlink(at("two"), at("next")).unwrap();
+        std::fs::rename(at("next"), at("link")).unwrap();
+        assert!(tokio::time::timeout(soon, watch.changed()).await.is_ok(), "swapped");
+        std::fs::write(at("missing"), "").unwrap();
+        assert!(tokio::time::timeout(soon, watch.changed()).await.is_ok(), "came to be");
+    }
+}

@@ -1,0 +1,87 @@
+//! Where we listen, and for whom: addresses, TLS, caps, proxies, names.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::Config;
+use super::reader::{Item, Section};
+use crate::http::{Caps, TlsFiles};
+use crate::networks::Networks;
+
+/// Reads `tls`, `limits` and `trusted_proxies`.
+pub(super) fn limits(section: &mut Section<'_>, config: &mut Config) {
+    config.tls = section.take("tls").and_then(tls);
+    config.trusted_proxies = networks(section, "trusted_proxies");
+    let caps = &mut config.caps;
+    caps.crowds = Networks::loopback().and(&config.trusted_proxies);
+    if let Some(item) = section.take("limits") {
+        let mut limits = item.section();
+        let mut read = |key, cap: &mut usize| {
+            let Some(item) = limits.take(key) else { return };
+            match item.parsed("a number") {
+                Some(0) => item.fault("at least 1"),
+                Some(number) => *cap = number,
+                None => {}
+            }
+        };
+        let Caps { connections, per_address, .. } = caps;
+        read("connections", connections);
+        read("connections_per_address", per_address);
+        limits.finish();
+    }
+}
+
+fn tls(item: Item<'_>) -> Option<TlsFiles> {
+    let mut section = item.section();
+    let mut file = |key| {
+        let item = section.take(key);
+        if item.is_none() {
+            section.fault(format!("`{key}` is missing: a PEM file"));
+        }
+        item?.text().map(PathBuf::from)
+    };
+    let (cert_file, key_file) = (file("cert_file"), file("key_file"));
+    let files =
+        cert_file.zip(key_file).map(|(cert_file, key_file)| TlsFiles { cert_file, key_file });
+    if let Some(files) = &files
+        && let Err(error) = crate::http::Tls::load(files)
+    {
+        section.fault(error.to_string());
+    }
+    section.finish();
+    files
+}
+
+/// A list of networks.
+pub(super) fn networks(section: &mut Section<'_>, key: &'static str) -> Networks {
+    let items = section.take(key).map(Item::list).unwrap_or_default();
+    items.into_iter().filter_map(|item| item.checked::<Networks>()).collect()
+}
+
+pub(super) fn address(section: &mut Section<'_>, key: &'static str, value: &mut SocketAddr) {
+    if let Some(read) = section.take(key).and_then(|item| socket_address(&item)) {
+        *value = read;
+    }
+}
+
+/// `127.0.0.1:8080`, `[::1]:8080`; `:8080` is every address, `localhost:8080`
+/// the loopback one.
+pub(super) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
+    let text = item.text()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let any: IpAddr = [0, 0, 0, 0].into();
+    let loopback: IpAddr = [127, 0, 0, 1].into();
+    if let Some((host, port)) = text.rsplit_once(':')
+        && let Ok(port) = port.parse::<u16>()
+    {
+        match host {
+            "" => return Some((any, port).into()),
+            "localhost" => return Some((loopback, port).into()),
+            _ => {}
+        }
+    }
+    item.fault(format!("`{text}` is not an address and port such as 127.0.0.1:8080"));
+    None
+}
