@@ -26,7 +26,8 @@
 //! ```
 //!
 //! `fault` (the one catalogue of faults), `networks` and `secret` are leaves that every
-//! room may know; `rtp` (packets as they are written) knows `media` alone. The
+//! room may know; `rtp` (headers, reports, and frames cut into payloads, for
+//! every output that speaks RTP) knows `media` alone. The
 //! catalogue stands apart from `http`, which maps it to statuses, because the
 //! camera side raises faults and knows no HTTP.
 //! `tests/architecture.rs` reads every `use` and fails on a wrong arrow.

@@ -72,7 +72,7 @@ const SOLE_IMPORTERS: &[(&str, &str)] = &[
 ];
 
 /// Rooms without I/O and without a clock, and crates they must not name.
-const PURE_ROOMS: &[&str] = &["media/", "timeline.rs", "cmaf/", "fault.rs", "rtp.rs"];
+const PURE_ROOMS: &[&str] = &["media/", "timeline.rs", "cmaf/", "fault.rs", "rtp/"];
 const IO_CRATES: &[&str] = &["tokio", "axum", "hyper", "tracing", "socket2"];
 
 /// A source file without comments and tests: its path below `src/`, its code.

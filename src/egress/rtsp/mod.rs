@@ -1,7 +1,7 @@
 //! RTSP server: streams from the bus, republished to NVRs, VLC and ffmpeg.
 //!
-//! Here: RTSP 1.0 (RFC 2326) over TCP with interleaved RTP, the SDP, RTP
-//! packets and sender reports. The path of the URL is the stream's name:
+//! Here: RTSP 1.0 (RFC 2326) over TCP with interleaved RTP, the SDP, and when
+//! packets and sender reports go out. The path of the URL is the stream's name:
 //! `rtsp://gateway:8554/front-door`; its substream's is `…/front-door/sub`.
 //! Not here: RTP over UDP (a UDP SETUP gets 461, and clients turn to TCP),
 //! RTP/JPEG, recording, and the camera side (`ingest`).
@@ -10,15 +10,13 @@
 //! slowly misses pictures, resumes at a key frame and costs no other viewer
 //! anything; every message, wait and connection count has a cap.
 //!
-//! `message` parses and writes without I/O, `sdp` and `packetize` are pure,
-//! `outlet` is one
+//! `message` parses and writes without I/O, `sdp` is pure, `outlet` is one
 //! track on its way to a client, `session` one client, `serve` the sockets.
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod message;
 mod outlet;
-mod packetize;
 mod sdp;
 mod serve;
 mod session;

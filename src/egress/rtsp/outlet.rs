@@ -4,12 +4,16 @@
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use super::{packetize, sdp};
+use super::sdp;
 use crate::media::{Frame, MediaTime, Track, TrackId, Tracks};
-use crate::rtp::{HEADER_BYTES, Header, SenderReport};
+use crate::rtp::{self, HEADER_BYTES, Header, SenderReport};
 
 /// Stream time between sender reports. RFC 3550 §6.2 asks for about 5 s.
 const REPORT_NANOS: i64 = 5_000_000_000;
+
+/// Most payload bytes of a packet. TCP would carry more, but NVRs forward
+/// what they get, and some have buffers of one Ethernet frame.
+const MAX_PAYLOAD: usize = 1400;
 
 /// The name in our sender reports: viewers need no better one, and a host
 /// name would tell them more than they should know.
@@ -81,8 +85,8 @@ impl Outlet {
             self.report(frame, time, out);
         }
         let Self { track, channels, payload_type, ssrc, next, packets, octets, .. } = self;
-        packetize::payloads(&track.codec, frame, |payload| {
-            let length = payload.head.len() + payload.body.len();
+        for payload in rtp::cut(&track.codec, frame.kind, &frame.data, MAX_PAYLOAD) {
+            let length = payload.size();
             out.extend([b'$', channels.0]);
             out.extend(((HEADER_BYTES + length) as u16).to_be_bytes());
             let header = Header {
@@ -93,12 +97,11 @@ impl Outlet {
                 ssrc: *ssrc,
             };
             out.extend(header.bytes());
-            out.extend_from_slice(payload.head);
-            out.extend_from_slice(payload.body);
+            payload.write(out);
             *next = next.wrapping_add(1);
             *packets = packets.wrapping_add(1);
             *octets = octets.wrapping_add(length as u32);
-        });
+        }
         true
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::packetize;
 use crate::media::{Codec, G711Law, StreamName, Track, Tracks};
+use crate::rtp;
 
 /// RTP payload type of a track: static where RFC 3551 table 4 has one, else
 /// dynamic by position.
@@ -33,7 +33,7 @@ pub(super) fn describe(stream: &StreamName, tracks: &Tracks) -> Option<String> {
          a=range:npt=now-\r\n"
     );
     for track in tracks.iter() {
-        if !packetize::carries(&track.codec) {
+        if !rtp::carries(&track.codec) {
             return None;
         }
         media(&mut sdp, track).expect("writing to a string never fails");

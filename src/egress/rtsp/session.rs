@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::message::{Method, Request, Response, Status};
-use super::{Deps, outlet::Outlet, packetize, sdp};
+use super::{Deps, outlet::Outlet, sdp};
 use crate::auth::{Action, Principal};
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
 use crate::media::{Frame, FrameKind, MediaTime, Quality, TrackId};
+use crate::rtp;
 
 /// How long a DESCRIBE waits for a starting (or on-demand) camera's first
 /// frame: clients give up after 10 s or more.
@@ -187,7 +188,7 @@ impl Session {
         // A stream of one track may be set up without naming it.
         let id = target.track.or((tracks.iter().count() == 1).then_some(TrackId(0)));
         let Some(id) = id else { return fail(Status::AggregateNotAllowed) };
-        let Some(track) = tracks.get(id).filter(|track| packetize::carries(&track.codec)) else {
+        let Some(track) = tracks.get(id).filter(|track| rtp::carries(&track.codec)) else {
             return fail(Status::NotFound);
         };
         self.outlets.retain(|outlet| outlet.track() != id);

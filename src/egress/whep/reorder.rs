@@ -53,6 +53,15 @@ fn is_b_slice(unit: &[u8]) -> bool {
     matches!(kind, Ok(1 | 6))
 }
 
+/// The parameter sets to send before a key frame of a stream without B-frames.
+pub(super) fn ordered_sets(avc: &Avc) -> Avc {
+    let mut avc = avc.clone();
+    if let Some(sps) = ordered(&avc.sps) {
+        avc.sps = sps;
+    }
+    avc
+}
+
 /// The SPS with `max_num_reorder_frames` 0 (H.264 §E.1.1), for a stream without
 /// B-frames. `None` where it says so already, or cannot be read that far.
 pub(super) fn ordered(sps: &[u8]) -> Option<Bytes> {

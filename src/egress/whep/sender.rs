@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use super::answer::{CNAME, Ssrcs};
 use super::codec::Offered;
 use super::feedback::Reception;
-use super::packetizer::{Packets, Payload};
+use super::packetizer::Packets;
 use super::socket::Outbox;
 use super::srtp::Sealer;
 use crate::media::WallTime;
-use crate::rtp::{HEADER_BYTES, Header, SenderReport};
+use crate::rtp::{HEADER_BYTES, Header, Payload, SenderReport};
 
 /// RFC 3550 §6.2 would allow 5 s; players line sound and picture up only once
 /// they have a report of both, so: often.
@@ -112,7 +112,7 @@ impl Numbered {
             if let Some(original) = original {
                 out.extend_from_slice(&original.to_be_bytes());
             }
-            out.extend_from_slice(payload);
+            payload.write(out);
             let sealed = sealer.seal(self.ssrc, index, out, start);
             sealed.inspect_err(|error| tracing::debug!(%error, "packet not sealed")).is_ok()
         })
@@ -126,7 +126,7 @@ struct Content<'a> {
     marker: bool,
     /// Of a retransmission: the sequence number it had (RFC 4588 §4).
     original: Option<u16>,
-    payload: &'a [u8],
+    payload: &'a Payload,
 }
 
 impl Sender {
@@ -174,13 +174,13 @@ impl Sender {
                 timestamp: self.timestamp(ticks, payload),
                 marker: payload.marker,
                 original: None,
-                payload: &payload.bytes,
+                payload,
             };
             let index = self.stream.index;
             self.stream.index += 1;
             if self.stream.write(sealer, index, content, route, outbox) {
-                bytes += HEADER_BYTES + payload.bytes.len();
-                self.octets = self.octets.wrapping_add(payload.bytes.len() as u32);
+                bytes += HEADER_BYTES + payload.size();
+                self.octets = self.octets.wrapping_add(payload.size() as u32);
                 self.packets = self.packets.wrapping_add(1);
             }
         }
@@ -215,15 +215,15 @@ impl Sender {
         let gained = waited.as_secs_f64() * REPAIR_BYTES_PER_SECOND;
         self.repair_at = Some(now);
         self.repair = (self.repair + gained).min(REPAIR_BURST);
-        if self.repair < payload.bytes.len() as f64 {
+        if self.repair < payload.size() as f64 {
             return None;
         }
-        self.repair -= payload.bytes.len() as f64;
+        self.repair -= payload.size() as f64;
         let mut content = Content {
             timestamp: self.timestamp(sent.ticks, payload),
             marker: payload.marker,
             original: None,
-            payload: &payload.bytes,
+            payload,
         };
         let written = match &mut self.rtx {
             Some(rtx) => {
@@ -235,7 +235,7 @@ impl Sender {
             // The same packet under its own number is the same to the byte.
             None => self.stream.write(sealer, index, content, route, outbox),
         };
-        written.then_some(HEADER_BYTES + payload.bytes.len())
+        written.then_some(HEADER_BYTES + payload.size())
     }
 
     /// A report that ties the wall clock to media time (RFC 3550 §6.4.1), with

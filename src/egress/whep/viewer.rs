@@ -10,13 +10,14 @@ use super::backlog::{Backlog, Waiting};
 use super::engine::{Peer, Report, Restart};
 use super::group::Group;
 use super::offer::MAX_CANDIDATES;
-use super::packetizer::{Packets, Payload};
+use super::packetizer::Packets;
 use super::sender::Route;
 use super::sessions::Place;
 use super::socket::Outbox;
 use super::stamps;
 use super::stun::Kind;
 use crate::media::MediaKind;
+use crate::rtp::Payload;
 
 /// A viewer that has not connected by then will not.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -393,7 +394,7 @@ fn source(addresses: &[(SocketAddr, Option<IpAddr>)], peer: SocketAddr) -> Optio
 /// How many payloads fit into so many bytes; one always fits a full allowance.
 fn count_within(payloads: &[Payload], allowance: usize) -> usize {
     let mut left = allowance;
-    let fits = |payload: &&Payload| match left.checked_sub(payload.bytes.len()) {
+    let fits = |payload: &&Payload| match left.checked_sub(payload.size()) {
         Some(rest) => {
             left = rest;
             true

@@ -1,8 +1,4 @@
-//! RTP and RTCP as they are written (RFC 3550): fixed headers, sender reports,
-//! source descriptions. No I/O, no clock.
-//!
-//! Not here: what is in a packet, and reading what others have written, which
-//! each room leaves to the library it speaks the rest of its protocol with.
+//! Fixed headers, sender reports, source descriptions.
 
 use crate::media::WallTime;
 
