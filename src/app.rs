@@ -22,12 +22,13 @@ use crate::api::{self, Readiness};
 use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
 use crate::config::{Config, StreamConfig};
 use crate::egress::hls::{self, Hls};
+use crate::egress::mse::{self, Mse};
 use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, HttpMetrics, Listener, Problem};
 use crate::ingest::{self, IngestMetrics, Source};
-use crate::{metrics, pages};
+use crate::{go2rtc, metrics, pages};
 
 /// How long stopping may take in all: cameras confirm TEARDOWN within 2 s,
 /// requests under way end within 5.
@@ -157,8 +158,17 @@ impl App {
                 access: access.clone(),
                 whep,
             }))
+            .merge(mse::routes(mse::Deps {
+                registry: registry.clone(),
+                access: access.clone(),
+                origins: Arc::clone(&origins),
+                mse: Mse::new(&sessions, stop.clone(), tasks.clone()),
+            }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
-            .merge(pages::routes(registry))
+            .merge(pages::routes(registry));
+        let viewers = viewers
+            .clone()
+            .merge(go2rtc::routes(&viewers))
             .fallback(async || Problem::from(Code::StreamUnknown).into_response())
             .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
             .layer(from_fn_with_state(origins, http::cross_origin));

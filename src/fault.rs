@@ -144,12 +144,12 @@ impl Code {
             Self::AudioDropped => (
                 "codec.audio_dropped",
                 "The camera's sound cannot be carried in this way; the picture plays without it.",
-                "Set the camera's audio to G.711 (PCMA or PCMU) for WebRTC, or watch over HLS.",
+                "Set the camera's audio to G.711 (PCMA or PCMU) for WebRTC, or watch over MSE or HLS.",
             ),
             Self::Bframes => (
                 "codec.bframes",
                 "The camera's video has B-frames, which WebRTC cannot show.",
-                "Set the camera's H.264 profile to Baseline or switch B-frames off, or watch over HLS.",
+                "Set the camera's H.264 profile to Baseline or switch B-frames off, or watch over MSE or HLS.",
             ),
             Self::ViewerAuth => (
                 "viewer.auth",
@@ -163,8 +163,8 @@ impl Code {
             ),
             Self::ViewerBadOffer => (
                 "viewer.bad_offer",
-                "The WebRTC offer cannot be read.",
-                "POST an SDP offer with Content-Type application/sdp.",
+                "What the viewer says it can play cannot be read.",
+                "For WebRTC, POST an SDP offer with Content-Type application/sdp; for MSE, send the codecs as JSON.",
             ),
             Self::ViewerIceFailed => (
                 "viewer.ice_failed",

@@ -12,7 +12,7 @@
 //!   chooses between the two by **quality**, `main` or `sub`.
 //! - **track**: one elementary stream of it, with its codec's parameters.
 //! - **frame**: one coded picture, or one packet's worth of sound.
-//! - **output**: a way to watch: `whep`, `hls`, `rtsp`.
+//! - **output**: a way to watch: `whep`, `mse`, `hls`, `rtsp`.
 //! - **viewer**: a browser or program that watches; **session**: one viewer's
 //!   connection to one output.
 //!
@@ -20,9 +20,9 @@
 //!
 //! ```text
 //! main → cli → app → every room, wiring only
-//! ingest → timeline → bus ← egress::{whep, hls, rtsp}, api, pages
-//! ingest, timeline, bus, egress, cmaf → media      egress::hls → cmaf
-//! egress, api, pages → auth, http                  config → each room's Config type
+//! ingest → timeline → bus ← egress::{whep, mse, hls, rtsp}, api, pages
+//! ingest, timeline, bus, egress, cmaf → media      egress::{mse, hls} → cmaf
+//! egress, api, pages, go2rtc → auth, http          config → each room's Config type
 //! ```
 //!
 //! `fault` (the one catalogue of faults), `networks` and `secret` are leaves that every
@@ -50,6 +50,7 @@ pub mod cmaf;
 pub mod config;
 pub mod egress;
 pub mod fault;
+pub mod go2rtc;
 pub mod http;
 pub mod ingest;
 pub mod media;

@@ -22,9 +22,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ingest", &["bus", "fault", "media", "rtp", "secret", "timeline"]),
     ("egress::whep", &["auth", "bus", "fault", "http", "media", "rtp"]),
     ("egress::hls", &["auth", "bus", "cmaf", "fault", "http", "media"]),
+    ("egress::mse", &["auth", "bus", "cmaf", "fault", "http", "media"]),
     ("egress::rtsp", &["auth", "bus", "fault", "media", "rtp"]),
     ("api", &["auth", "bus", "fault", "http", "media"]),
     ("pages", &["bus", "fault", "http"]),
+    ("go2rtc", &["fault", "http", "media"]),
     (
         "config",
         &[
@@ -48,9 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bus",
             "config",
             "egress::hls",
+            "egress::mse",
             "egress::rtsp",
             "egress::whep",
             "fault",
+            "go2rtc",
             "http",
             "ingest",
             "metrics",

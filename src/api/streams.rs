@@ -1,5 +1,7 @@
 //! `GET /api/streams`: what this viewer may see, state and last error of each.
 
+use std::time::SystemTime;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +17,9 @@ use crate::http::rfc3339;
 
 #[derive(Serialize)]
 struct StreamList {
+    /// RFC 3339: a page tells from it how far its own clock is off, and so how
+    /// far behind the camera its picture is.
+    now: String,
     streams: Vec<StreamView>,
 }
 
@@ -81,7 +86,11 @@ async fn list(State(deps): State<Deps>) -> Response {
         deps.access.authorize(&Principal::Anonymous, Action::View, stream.name()).is_ok()
     };
     let streams = streams.iter().filter(|stream| may_view(stream)).map(|s| view(s)).collect();
-    ([(header::CACHE_CONTROL, "no-store")], Json(StreamList { streams })).into_response()
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(StreamList { now: rfc3339(SystemTime::now()), streams }),
+    )
+        .into_response()
 }
 
 fn view(stream: &Stream) -> StreamView {

@@ -5,5 +5,6 @@
 //! another, none knows `ingest`.
 
 pub mod hls;
+pub mod mse;
 pub mod rtsp;
 pub mod whep;

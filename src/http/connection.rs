@@ -50,6 +50,11 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 /// What we have ready for an HTTP/2 stream before its client takes it.
 const SEND_BUFFER: usize = 256 << 10;
 
+/// What a connection may have waiting in the system beside what is under way to
+/// its viewer: half a second of a camera's picture.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// What every connection of a listener needs.
 #[derive(Clone)]
 pub(super) struct House {
@@ -72,6 +77,10 @@ pub enum Scheme {
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, house: House) -> io::Result<()> {
     // Parts and playlists are small and awaited: never hold one back.
     stream.set_nodelay(true)?;
+    // What the system holds for a slow viewer can be skipped no more, however
+    // old it gets: let it hold little.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
     let stream = Impatient::new(stream);
     let Some(tls) = house.tls.clone() else {
         return http1(stream, peer, Scheme::Http, house).await;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -71,6 +71,24 @@ pub async fn cross_origin(
     response
 }
 
+/// Whether a page that opens a WebSocket may have it: one of our own, or of a
+/// listed origin. Browsers ask nobody before they open one, and let the page
+/// read it; what is no browser names no origin.
+pub fn may_open_socket(allowed: &[Origin], request: &HeaderMap) -> bool {
+    let Some(origin) = request.get(header::ORIGIN) else { return true };
+    if allowed.iter().any(|one| one.0 == "*" || one.0 == *origin) {
+        return true;
+    }
+    // Behind a proxy that names itself in `Host`, the viewer's is beside it. No
+    // page can set either.
+    let hosts = [header::HOST, HeaderName::from_static("x-forwarded-host")];
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.is_some_and(|(_, host)| {
+        let own = |name| request.get(name).is_some_and(|own| own.as_bytes() == host.as_bytes());
+        hosts.iter().any(own)
+    })
+}
+
 fn preflight() -> Response {
     let mut headers = HeaderMap::new();
     let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
@@ -131,6 +149,30 @@ mod tests {
                 headers["access-control-expose-headers"].to_str().unwrap().contains("Location")
             );
             assert!(!headers.contains_key("access-control-allow-credentials"));
+        }
+    }
+
+    #[test]
+    fn a_socket_is_for_our_own_pages_and_those_listed() {
+        let may = |allowed: &[&str], origin: &str, host: &str, forwarded: &str| {
+            let allowed: Vec<Origin> = allowed.iter().map(|text| text.parse().unwrap()).collect();
+            let mut headers = HeaderMap::new();
+            for (name, value) in
+                [("origin", origin), ("host", host), ("x-forwarded-host", forwarded)]
+            {
+                if !value.is_empty() {
+                    headers.insert(name, value.parse().unwrap());
+                }
+            }
+            may_open_socket(&allowed, &headers)
+        };
+        assert!(may(&[], "", "gate:80", ""), "no browser");
+        assert!(may(&[], "http://gate:80", "gate:80", ""));
+        assert!(may(&[], "https://cams.example", "127.0.0.1:8080", "cams.example"));
+        assert!(may(&["https://good.example"], "https://good.example", "gate", ""));
+        assert!(may(&["*"], "https://any.example", "gate", ""));
+        for origin in ["https://evil.example", "null", "http://gate:81", "http://gate:80.evil"] {
+            assert!(!may(&["https://good.example"], origin, "gate:80", ""), "{origin}");
         }
     }
 

@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use connection::Scheme;
-pub use cors::{BadOrigin, Origin, cross_origin};
+pub use cors::{BadOrigin, Origin, cross_origin, may_open_socket};
 pub use metrics::{HttpMetrics, count_requests};
 pub use offers::{Offers, queue_offers};
 pub use problem::{Problem, no_such_method, request_problem};

@@ -73,8 +73,9 @@ impl Problem {
         Self { fault, status: None, source: Some(source.into()) }
     }
 
-    /// The document's members.
-    fn body(&self) -> serde_json::Value {
+    /// The document's members, for outputs that send them elsewhere than in a
+    /// response's body.
+    pub fn to_json(&self) -> serde_json::Value {
         let code = self.fault.code;
         let mut body = json!({
             "type": format!("urn:porthole:{code}"),
@@ -110,7 +111,7 @@ impl From<Code> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = document(self.own_status(), &self.body());
+        let mut response = document(self.own_status(), &self.to_json());
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
