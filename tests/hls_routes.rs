@@ -241,14 +241,35 @@ async fn a_player_that_comes_while_the_camera_is_away_is_not_given_what_is_left(
 
 #[tokio::test]
 async fn a_player_that_comes_before_the_camera_is_back_waits_for_it() {
-    let (mut gateway, rest) = gateway_after(161).await;
+    let (mut gateway, _) = gateway_after(161).await;
+    let mut back = later(seven_seconds(), 20);
+    back[0].discontinuity = true;
     gateway.set_state(SourceState::Connecting);
     let mut interest = gateway.stream.watch_interest();
     let request = tokio::spawn(gateway.http.get(gateway.url("index.m3u8")).send());
     interest.wait_for(|viewers| *viewers > 0).await.unwrap();
     assert!(!request.is_finished());
-    gateway.publish_all(&rest).await;
+    gateway.publish_all(&back).await;
     assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_camera_is_away_players_that_wait_are_shown_a_gap() {
+    let (gateway, _) = gateway_after(161).await;
+    let next = FIRST + 4;
+    gateway.set_state(SourceState::Down);
+    let began = tokio::time::Instant::now();
+    let text = gateway.text(&format!("?_HLS_msn={next}")).await;
+    assert!((3..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(text.contains(&format!("\n#EXT-X-GAP\n#EXTINF:3.000000,\ns{next}.m4s\n")), "{text}");
+    let gone = gateway.get(&format!("hls/s{next}.m4s")).await;
+    assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+    // It ends with half the window; who waits then is told why.
+    tokio::time::sleep(MILLIS(60_000)).await;
+    let text = gateway.text("").await;
+    assert_eq!(text.matches("#EXT-X-GAP").count(), 10, "{text}");
+    let waited = gateway.get(&format!("hls/media.m3u8?_HLS_msn={}", next + 10)).await;
+    assert_eq!(waited.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

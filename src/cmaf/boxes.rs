@@ -16,6 +16,12 @@ pub(super) fn container(out: &mut Vec<u8>, kind: &FourCc, content: impl FnOnce(&
     out[start..start + 4].copy_from_slice(&size.to_be_bytes());
 }
 
+/// Writes the header of a box whose content, so many bytes, follows.
+pub(super) fn put_header(out: &mut Vec<u8>, kind: &FourCc, content: usize) {
+    put_u32(out, u32::try_from(content + 8).expect("frames are capped far below 4 GiB"));
+    out.extend_from_slice(kind);
+}
+
 /// Writes a full box (§4.2.2): version and 24 bits of flags before the content.
 pub(super) fn full(
     out: &mut Vec<u8>,

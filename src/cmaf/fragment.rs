@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use mp4::MoofBox;
 
-use super::boxes::{container, leaf};
+use super::boxes::{container, leaf, put_header};
 
 /// A frame inside a fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +49,59 @@ const SYNC: u32 = 0x0200_0000;
 /// `sample_depends_on` = 1, `sample_is_non_sync_sample`.
 const NON_SYNC: u32 = 0x0101_0000;
 
+/// Frames below this many bytes are copied next to each other: a piece of its
+/// own costs 32 bytes and a turn of the loop that sends it.
+const SHARED_FROM: usize = 2 << 10;
+
 /// Writes `runs` as one fragment. `sequence` grows with every fragment.
 pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
-    let runs = || runs.iter().filter(|run| !run.samples.is_empty());
-    let payload: usize = runs().flat_map(|run| run.samples).map(|s| s.data.len()).sum();
-    let samples: usize = runs().map(|run| run.samples.len()).sum();
+    let mut out = head(sequence, runs, payload(runs));
+    for sample in samples(runs) {
+        out.extend_from_slice(&sample.data);
+    }
+    out.into()
+}
+
+/// The same bytes in pieces that follow each other. Frames of some size are
+/// not copied: what is kept of them for later is what the bus holds already.
+pub fn pieces(sequence: u32, runs: &[Run<'_>]) -> Vec<Bytes> {
+    let large = |sample: &&Sample| sample.data.len() >= SHARED_FROM;
+    let small: usize = samples(runs).filter(|s| !large(s)).map(|s| s.data.len()).sum();
+    let mut out = Vec::with_capacity(2 + samples(runs).filter(large).count());
+    let mut open = head(sequence, runs, small);
+    // Exactly as much memory as there are bytes: these stay for a minute.
+    let close = |open: Vec<u8>| Bytes::from(open.into_boxed_slice());
+    for sample in samples(runs) {
+        if !large(&sample) {
+            open.extend_from_slice(&sample.data);
+            continue;
+        }
+        if !open.is_empty() {
+            out.push(close(std::mem::take(&mut open)));
+        }
+        out.push(sample.data.clone());
+    }
+    if !open.is_empty() {
+        out.push(close(open));
+    }
+    out
+}
+
+fn samples<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = &'a Sample> {
+    runs.iter().flat_map(|run| run.samples)
+}
+
+fn payload(runs: &[Run<'_>]) -> usize {
+    samples(runs).map(|sample| sample.data.len()).sum()
+}
+
+/// The `moof`, and the `mdat` up to its first frame; with room for so many
+/// bytes more.
+fn head(sequence: u32, runs: &[Run<'_>], room: usize) -> Vec<u8> {
+    let filled = || runs.iter().filter(|run| !run.samples.is_empty());
     // 16 bytes a sample, and less than 100 for the headers of a run.
-    let mut out = Vec::with_capacity(32 + 100 * runs().count() + 16 * samples + payload);
+    let mut out =
+        Vec::with_capacity(32 + 100 * filled().count() + 16 * samples(runs).count() + room);
 
     // Where each data offset stands, and how far into the mdat it points.
     let mut offsets = Vec::with_capacity(2);
@@ -64,7 +110,7 @@ pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
         let mut moof = MoofBox::default();
         moof.mfhd.sequence_number = sequence;
         leaf(out, &moof.mfhd);
-        for run in runs() {
+        for run in filled() {
             offsets.push((put_track_fragment(out, run), in_mdat));
             in_mdat += run.samples.iter().map(|s| s.data.len()).sum::<usize>();
         }
@@ -74,12 +120,8 @@ pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
         let offset = i32::try_from(first_byte + in_mdat).expect("frames are capped below 2 GiB");
         out[at..at + 4].copy_from_slice(&offset.to_be_bytes());
     }
-    container(&mut out, b"mdat", |out| {
-        for sample in runs().flat_map(|run| run.samples) {
-            out.extend_from_slice(&sample.data);
-        }
-    });
-    out.into()
+    put_header(&mut out, b"mdat", payload(runs));
+    out
 }
 
 /// Writes a `traf`; returns where its data offset stands.

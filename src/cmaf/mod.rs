@@ -8,7 +8,8 @@
 //! boxes are right, its containers (`moov`, `mvex`, `traf`) and sample entries
 //! are not, so those are framed here (`mp4` 0.14.0).
 //!
-//! Promise: a frame's payload is copied once, into the `mdat` it is sent in.
+//! Promise: a frame's payload is copied once, into the `mdat` it is sent in; by
+//! [`pieces`] not at all, unless it is small.
 
 mod boxes;
 mod entry;
@@ -16,7 +17,7 @@ mod flac;
 mod fragment;
 mod init;
 
-pub use fragment::{Run, Sample, fragment};
+pub use fragment::{Run, Sample, fragment, pieces};
 pub use init::{carries, init};
 
 use bytes::Bytes;

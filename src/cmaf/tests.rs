@@ -199,3 +199,17 @@ fn a_frame_is_written_into_one_allocation_of_its_size() {
     let file = fragment(1, &[Run { track: 1, base: 0, samples: &video }]);
     assert!(file.len() < 50_000 + 150, "{}", file.len());
 }
+
+#[test]
+fn pieces_are_the_fragment_and_large_frames_are_the_given_ones() {
+    let large: &'static [u8] = &[7; 5_000];
+    let video = [sample(1, 0, true, large), sample(1, 0, false, b"v1"), sample(1, 0, false, large)];
+    let audio = [sample(160, 0, true, b"a0"), sample(160, 0, true, b"a1")];
+    let runs =
+        [Run { track: 1, base: 0, samples: &video }, Run { track: 2, base: 7, samples: &audio }];
+    let pieces = pieces(9, &runs);
+    assert_eq!(pieces.concat(), fragment(9, &runs));
+    let lengths: Vec<usize> = pieces[1..].iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [5_000, 2, 5_000, 4]);
+    assert_eq!((pieces[1].as_ptr(), pieces[3].as_ptr()), (large.as_ptr(), large.as_ptr()));
+}

@@ -1,6 +1,6 @@
 //! Low-latency HLS: one muxed rendition per stream, cut once, fetched by all.
 //!
-//! Here: where to cut (`segmenter`, `lane`, `targets`), what can be fetched
+//! Here: where to cut (`segmenter`, `cutter`, `lane`, `targets`), what can be fetched
 //! (`store`), playlists (`playlist`), one reader per stream (`reader`) and what
 //! its players wait on (`channel`), URLs (`routes`).
 //! Not here: boxes (`cmaf`), HTTP listeners, TLS and compression (`http`).
@@ -13,11 +13,13 @@
 //! Clauses are those of draft-pantos-hls-rfc8216bis.
 
 mod channel;
+mod cutter;
 mod lane;
 mod metrics;
 mod playlist;
 mod reader;
 mod routes;
+mod segment;
 mod segmenter;
 mod store;
 mod targets;

@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::segmenter::Part;
-use super::store::{Segment, Snapshot};
+use super::segment::{Part, Segment};
+use super::store::Snapshot;
 use crate::media::{Quality, WallTime};
 
 /// What a URL below a stream's `hls/` names.
@@ -69,8 +69,6 @@ pub(super) fn multivariant(snapshot: &Snapshot, quality: Quality) -> String {
         Quality::Main => "hls",
         Quality::Sub => "hls/sub",
     };
-    // The peak so far and a tenth, since the next segment may be larger.
-    let margin = |rate: u64| rate.saturating_add(rate / 10).max(1);
     let interval = snapshot.targets.interval.as_secs_f64();
     let size = snapshot.init.size;
     let playlist = MasterPlaylist {
@@ -78,7 +76,7 @@ pub(super) fn multivariant(snapshot: &Snapshot, quality: Quality) -> String {
         independent_segments: snapshot.independent,
         variants: vec![VariantStream {
             uri: format!("{folder}/{}", Name::Media),
-            bandwidth: margin(snapshot.peak_rate()),
+            bandwidth: snapshot.peak_rate(),
             average_bandwidth: Some(snapshot.mean_rate().max(1)),
             codecs: Some(snapshot.init.codecs.clone()),
             resolution: size.map(|size| Resolution {
@@ -97,7 +95,7 @@ pub(super) fn multivariant(snapshot: &Snapshot, quality: Quality) -> String {
 
 /// How many of the oldest listed segments a delta update leaves out
 /// (§6.2.5.1): those that end before the skip boundary, seen from the end.
-pub(super) fn skippable(snapshot: &Snapshot) -> usize {
+fn skippable(snapshot: &Snapshot) -> usize {
     let boundary = snapshot.targets.segment * SKIP_BOUNDARY;
     let mut behind = open_length(snapshot);
     let listed = snapshot.listed();
@@ -107,6 +105,14 @@ pub(super) fn skippable(snapshot: &Snapshot) -> usize {
         keep
     });
     listed.len() - recent.count()
+}
+
+/// How many segments a delta update may leave out for a player that asked for
+/// segment `asked`, and so knows all before it. An outage lists many at once.
+pub(super) fn skippable_for(snapshot: &Snapshot, asked: Option<u64>) -> usize {
+    let skippable = skippable(snapshot);
+    let newest = skippable.checked_sub(1).map(|last| snapshot.listed()[last].head.number);
+    if newest.zip(asked).is_some_and(|(newest, asked)| newest >= asked) { 0 } else { skippable }
 }
 
 /// Length of the open segment as its parts are listed.
@@ -170,6 +176,9 @@ fn write_media(out: &mut String, snapshot: &Snapshot, skipped: usize) -> fmt::Re
         init = Some(segment.init.number);
         if end - began < targets.segment * PARTS_LISTED {
             put_parts(out, segment, targets.part)?;
+        }
+        if segment.head.gap {
+            writeln!(out, "#EXT-X-GAP")?;
         }
         writeln!(out, "#EXTINF:{},\n{}", Seconds(segment.duration), segment.name())?;
         began += segment.duration;

@@ -9,17 +9,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Config;
 use super::segmenter::{Segmenter, Step};
 use super::store::{State, Store};
-use crate::bus::{Join, Seen, SourceState, SourceStatus, Stream, Subscription};
+use crate::bus::{Join, Seen, SourceState, Stream, Subscription};
 
 /// A playlist goes on for this long after the last request, so that a phone
 /// out of the pocket finds its place again. Longer than any request is held:
 /// three target durations of 12 s at the most.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// How often the gap of a source that is away is looked at. It grows by a
+/// target duration of 2 s or more.
+const GAP_STEP: Duration = Duration::from_millis(500);
 
 /// Cuts one stream into what its players can fetch.
 pub(super) struct Reader {
@@ -30,6 +34,8 @@ pub(super) struct Reader {
     segmenter: Segmenter,
     store: Store,
     steps: Vec<Step>,
+    /// Stream time of the newest frame in nanoseconds, and when it came.
+    newest: Option<(i64, Instant)>,
     state: watch::Sender<State>,
     /// Bytes held, for the metric.
     bytes: Arc<AtomicUsize>,
@@ -58,6 +64,7 @@ impl Reader {
             segmenter: Segmenter::new(config),
             store: Store::new(&config),
             steps: Vec::new(),
+            newest: None,
             state,
             bytes,
         }
@@ -89,33 +96,52 @@ impl Reader {
         let mut status = self.stream.watch_status();
         let unasked = unasked(self.asked.clone(), self.always);
         tokio::pin!(unasked);
+        let mut is_away = false;
         loop {
             tokio::select! {
-                // What came before the source went idle goes with the rest.
+                // What came before the source went away goes before that.
                 biased;
                 seen = frames.next() => {
                     let Some(seen) = seen else { return Stop::Ended };
+                    is_away = false;
                     self.take(seen);
                     // All there is at once: a player that comes now must not
                     // be shown the ring's oldest pictures as the newest.
                     while let Some(seen) = frames.try_next() {
                         self.take(seen);
                     }
-                    if !self.steps.is_empty() {
-                        self.publish();
+                    self.publish_steps();
+                }
+                // The publisher has gone with its stream; the frames end too.
+                Ok(()) = status.changed() => {
+                    let state = status.borrow_and_update().state;
+                    is_away = matches!(state, SourceState::Connecting | SourceState::Down);
+                    if state == SourceState::Idle {
+                        // Nobody watches, and who comes in an hour must not be
+                        // shown this hour's pictures as live.
+                        self.forget();
                     }
                 }
-                // Nobody watches, and who comes in an hour must not be shown
-                // this hour's pictures as live.
-                () = goes_idle(&mut status) => self.forget(),
+                () = sleep(GAP_STEP), if is_away => self.list_gap(),
                 () = &mut unasked => return Stop::Unasked,
             }
         }
     }
 
+    /// The source is away: players that wait are shown that time passes.
+    fn list_gap(&mut self) {
+        let Some((at, since)) = self.newest else { return };
+        let passed = i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        self.segmenter.away(at.saturating_add(passed), &mut self.steps);
+        self.publish_steps();
+    }
+
     fn take(&mut self, seen: Seen) {
         match seen {
-            Seen::Frame(frame) => self.segmenter.push(&frame, &mut self.steps),
+            Seen::Frame(frame) => {
+                self.newest = Some((frame.dts.nanos(), Instant::now()));
+                self.segmenter.push(&frame, &mut self.steps);
+            }
             Seen::Skipped(_) => self.segmenter.interrupt(&mut self.steps),
         }
     }
@@ -125,7 +151,14 @@ impl Reader {
         self.segmenter.forget();
         self.store.forget();
         self.steps.clear();
+        self.newest = None;
         self.publish();
+    }
+
+    fn publish_steps(&mut self) {
+        if !self.steps.is_empty() {
+            self.publish();
+        }
     }
 
     fn publish(&mut self) {
@@ -153,14 +186,4 @@ async fn unasked(asked: watch::Receiver<Option<Instant>>, always: bool) {
         let Some(last) = last.filter(|_| is_recent(&last)) else { return };
         sleep_until(last + KEPT).await;
     }
-}
-
-/// Waits until the source has gone idle. Cancel safe.
-async fn goes_idle(status: &mut watch::Receiver<SourceStatus>) {
-    while status.changed().await.is_ok() {
-        if status.borrow_and_update().state == SourceState::Idle {
-            return;
-        }
-    }
-    std::future::pending().await
 }

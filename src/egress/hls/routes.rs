@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use super::Hls;
 use super::channel::{Channel, ready, wait_for};
 use super::playlist::{self, Name, number};
+use super::segment::Pieces;
 use super::store::{Snapshot, State};
 use crate::auth::{Access, Action, Principal};
 use crate::bus::{Registry, SourceState, Stream};
@@ -121,8 +122,8 @@ async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
     if is_down(channel) {
         return Err(Problem::not_ready(channel.stream()));
     }
-    let number = old.next + u64::from(old.open.is_some());
-    let fresh = |s: &Snapshot| !s.segments.is_empty() && s.reaches(number, Some(0));
+    // What was being cut may still end up in the open segment.
+    let fresh = |s: &Snapshot| s.newest_media() > Some(old.next);
     match tokio::time::timeout(FIRST_SEGMENT, wait_for(&mut state, fresh)).await {
         Ok(Some(snapshot)) => Ok(snapshot),
         // The old window was dropped meanwhile.
@@ -217,7 +218,9 @@ async fn object(
         Name::Init(number) => snapshot.init(number).map(|i| i.data.clone()).into_iter().collect(),
         Name::Segment(number) => match snapshot.segment(number) {
             // Exactly its parts, one after the other; never copied together.
-            Some(segment) => segment.parts.iter().map(|part| part.data.clone()).collect(),
+            Some(segment) => {
+                segment.parts.iter().flat_map(|part| part.data.iter().cloned()).collect()
+            }
             None => Vec::new(),
         },
         Name::Part(number, part) => {
@@ -231,7 +234,8 @@ async fn object(
                 None
             };
             let snapshot = later.as_ref().unwrap_or(&snapshot);
-            snapshot.part(number, part).map(|part| part.data.clone()).into_iter().collect()
+            let part = snapshot.part(number, part).map(|part| &part.data);
+            part.into_iter().flat_map(Pieces::iter).cloned().collect()
         }
     };
     if chunks.is_empty() {
@@ -277,7 +281,7 @@ async fn media(deps: &Deps, channel: &Channel, query: &str) -> Result<Response, 
     // hold; plain ones shortly.
     let max_age = if asked.segment.is_some() { target * 6 } else { target / 2 };
     let full = || Bytes::from(playlist::media(&snapshot, 0));
-    let text = match playlist::skippable(&snapshot) {
+    let text = match playlist::skippable_for(&snapshot, asked.segment) {
         skipped if asked.skip && skipped > 0 && !snapshot.ended => {
             snapshot.delta.get_or_init(|| playlist::media(&snapshot, skipped).into())
         }

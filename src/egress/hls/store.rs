@@ -11,20 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Config;
-use super::segmenter::{Head, Init, Part, Step};
+use super::segment::{Head, Init, Part, Segment};
+use super::segmenter::Step;
 use super::targets::Targets;
-
-/// A segment, complete or open.
-#[derive(Clone, Debug)]
-pub(super) struct Segment {
-    pub(super) head: Head,
-    pub(super) init: Arc<Init>,
-    pub(super) parts: Vec<Part>,
-    /// Sum of the parts.
-    pub(super) duration: Duration,
-    /// Sum of the parts.
-    pub(super) bytes: usize,
-}
 
 /// A playlist and its objects at one moment.
 #[derive(Debug)]
@@ -46,6 +35,8 @@ pub(super) struct Snapshot {
     pub(super) independent: bool,
     /// Nothing will follow.
     pub(super) ended: bool,
+    /// Highest bit rate so far, in bits per second.
+    peak: u64,
     /// The playlist, written when first asked for.
     pub(super) full: OnceLock<Bytes>,
     /// The same as a delta update.
@@ -87,6 +78,8 @@ struct Building {
     discontinuities: u64,
     independent: bool,
     ended: bool,
+    /// [`Snapshot::peak`].
+    peak: u64,
 }
 
 impl Store {
@@ -108,6 +101,7 @@ impl Store {
                     discontinuities: 0,
                     independent: true,
                     ended: false,
+                    peak: 0,
                 });
             }
             (Step::Unplayable(codec), _) => self.unplayable = Some(codec),
@@ -121,7 +115,8 @@ impl Store {
                 state.shed(self.most_bytes);
             }
             (Step::Close, Some(state)) => state.close(self.window),
-            (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close, None) => {
+            (Step::Gap(head, length), Some(state)) => state.gap(head, length, self.window),
+            (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close | Step::Gap(..), None) => {
                 debug_assert!(false, "the segmenter starts before all else");
             }
         }
@@ -158,6 +153,7 @@ impl Store {
             discontinuities: state.discontinuities,
             independent: state.independent,
             ended: state.ended,
+            peak: state.peak,
             full: OnceLock::new(),
             delta: OnceLock::new(),
         }))
@@ -198,13 +194,15 @@ impl Building {
     fn open(&mut self, head: Head) {
         let Some(init) = &self.init else { return };
         self.independent &= head.independent;
-        self.open = Some(Segment {
-            head,
-            init: Arc::clone(init),
-            parts: Vec::new(),
-            duration: Duration::ZERO,
-            bytes: 0,
-        });
+        self.open = Some(Segment::new(head, Arc::clone(init)));
+    }
+
+    fn gap(&mut self, head: Head, length: Duration, window: Duration) {
+        self.open(head);
+        if let Some(open) = &mut self.open {
+            open.duration = length;
+        }
+        self.close(window);
     }
 
     fn part(&mut self, part: Part) {
@@ -218,10 +216,11 @@ impl Building {
         let Some(open) = self.open.take() else { return };
         self.next = open.head.number + 1;
         self.segments.push_back(Arc::new(open));
+        self.peak = self.peak.max(self.newest_rate());
 
         // Three target durations stay listed at the least
-        // (draft-pantos-hls-rfc8216bis §6.2.2); the fourth is margin.
-        let window = window.max(self.targets.segment * 4);
+        // (draft-pantos-hls-rfc8216bis §6.2.2), without the segment that goes.
+        let window = window.max(self.targets.segment * 3);
         let length = |segments: &mut dyn Iterator<Item = &Arc<Segment>>| -> Duration {
             segments.map(|segment| segment.duration).sum()
         };
@@ -247,6 +246,27 @@ impl Building {
             self.unlisted -= 1;
             self.segments.pop_front();
         }
+    }
+}
+
+impl Building {
+    /// Highest bit rate of the segments that end with the newest one, as far
+    /// as they make up half a target duration to one and a half of it: what
+    /// §4.4.6.2 calls the peak segment bit rate.
+    fn newest_rate(&self) -> u64 {
+        let target = self.targets.segment;
+        let (mut bytes, mut length, mut peak) = (0, Duration::ZERO, 0);
+        for segment in self.segments.iter().rev() {
+            bytes += segment.bytes;
+            length += segment.duration;
+            if length > target * 3 / 2 {
+                break;
+            }
+            if length >= target / 2 {
+                peak = peak.max(rate(bytes, length));
+            }
+        }
+        peak
     }
 }
 
@@ -311,15 +331,25 @@ impl Snapshot {
         part as u128 >= there as u128 + limit
     }
 
-    /// Highest bit rate of a listed segment, in bits per second.
+    /// `BANDWIDTH` in bits per second: the peak so far and a tenth, since the
+    /// next segment may be larger.
     pub(super) fn peak_rate(&self) -> u64 {
-        self.listed().iter().map(|segment| rate(segment.bytes, segment.duration)).max().unwrap_or(0)
+        // Before there is half a target duration, what there is.
+        let peak = self.peak.max(self.mean_rate());
+        peak.saturating_add(peak / 10).max(1)
+    }
+
+    /// Number of the newest segment that holds media, complete or open.
+    pub(super) fn newest_media(&self) -> Option<u64> {
+        let all = self.open.iter().chain(self.listed().iter().rev());
+        all.map(|segment| &segment.head).find(|head| !head.gap).map(|head| head.number)
     }
 
     /// Bit rate of all listed segments.
     pub(super) fn mean_rate(&self) -> u64 {
-        let bytes = self.listed().iter().map(|segment| segment.bytes).sum();
-        rate(bytes, self.listed().iter().map(|segment| segment.duration).sum())
+        let media = || self.listed().iter().filter(|segment| !segment.head.gap);
+        let bytes = media().map(|segment| segment.bytes).sum();
+        rate(bytes, media().map(|segment| segment.duration).sum())
     }
 }
 

@@ -1,0 +1,297 @@
+//! Cuts a stream of frames, once the targets are known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Config;
+use super::lane::Lane;
+use super::segment::{Head, Init, Part, Pieces};
+use super::segmenter::Step;
+use super::targets::{Targets, nanos};
+use crate::cmaf::{self, Run};
+use crate::media::{ClockRate, Frame, MediaKind, MediaTime, Track, Tracks, WallTime};
+
+/// A segment of more bytes ends with its part, key frame or not: eight of
+/// them fit in what `store` holds of a stream.
+pub(super) const SEGMENT_BYTES: usize = 32 << 20;
+
+/// Unit of wall time, in milliseconds, that the first segment number counts.
+const NUMBER_MS: i64 = 100;
+
+/// A packet of sound, should there be no second one to measure it by.
+const USUAL_SOUND: Duration = Duration::from_millis(20);
+
+/// Missing media shorter than this is not listed as a gap: players step over
+/// it by themselves.
+const SHORTEST_GAP: Duration = Duration::from_millis(500);
+
+/// Cuts, once the targets are known.
+pub(super) struct Cutter {
+    targets: Targets,
+    /// Milliseconds from the stream's line to Unix time.
+    origin: MediaTime,
+    lanes: Option<Lanes>,
+    /// Number of the open segment, or of the next one.
+    pub(super) number: u64,
+    fragments: u32,
+    /// Decode time at which the open segment began; `None` between segments.
+    segment_began: Option<i64>,
+    /// Bytes in the open segment.
+    segment_bytes: usize,
+    part_began: i64,
+    discontinuity: bool,
+    /// Whether any segment was published before.
+    begun: bool,
+    /// Where the newest segment ended, stream time and wall time, while no
+    /// frame continues it.
+    ended: Option<(i64, WallTime)>,
+    /// How many segments of this outage stand for what is missing.
+    gaps: u32,
+    most_gaps: u32,
+}
+
+struct Lanes {
+    lead: Lane,
+    audio: Option<Lane>,
+}
+
+impl Cutter {
+    /// Numbers begin at `unused` or above.
+    pub(super) fn new(targets: Targets, config: &Config, first: &Frame, unused: u64) -> Self {
+        let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
+        let millis = ClockRate::new(1_000).expect("not zero");
+        let origin = wall_ms.saturating_sub(first.pts.rescaled(millis));
+        // Half the window: behind an outage, what was before it can still be
+        // seen, and no player sits in front of gaps alone.
+        let most_gaps = config.window.as_secs() / 2 / targets.segment.as_secs().max(1);
+        Self {
+            targets,
+            origin: MediaTime::new(origin, millis),
+            lanes: None,
+            // Segments last a second at the least, those that a reconnect or
+            // a new setting cuts short a tenth of it all in all. So numbers
+            // fall behind the clock, and a restart begins above all it used.
+            number: ((wall_ms / NUMBER_MS) as u64).max(unused),
+            fragments: 0,
+            segment_began: None,
+            segment_bytes: 0,
+            part_began: 0,
+            discontinuity: false,
+            begun: false,
+            ended: None,
+            gaps: 0,
+            most_gaps: u32::try_from(most_gaps).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Takes the next frame of the bus; `heard` says whether sound comes.
+    pub(super) fn push(
+        &mut self,
+        frame: &Frame,
+        tracks: &Tracks,
+        heard: bool,
+        out: &mut Vec<Step>,
+    ) {
+        let Some(lead) = lead(tracks) else { return };
+        let audio = second(tracks, lead).filter(|_| heard);
+
+        if frame.track == lead.id {
+            if let Some(lanes) = &self.lanes {
+                let gap = lanes.lead.since_newest(frame).unwrap_or_default();
+                // Sound that only now began to come, or has stopped, needs a
+                // new init segment; a frame longer than a segment cannot be
+                // listed.
+                let other = lanes.audio.is_some() != audio.is_some() && frame.is_entry_point();
+                if frame.discontinuity || other || gap > self.targets.segment {
+                    self.interrupt(Some(frame), out);
+                }
+            }
+            if self.lanes.is_none() {
+                if !frame.is_entry_point() {
+                    return;
+                }
+                self.fill(frame.dts.nanos(), true, out);
+                self.begin(lead, audio, out);
+            }
+            self.push_lead(frame, out);
+        } else if Some(frame.track) == audio.map(|track| track.id) {
+            let Some(lanes) = &mut self.lanes else { return };
+            let Some(lane) = &mut lanes.audio else { return };
+            if frame.discontinuity {
+                // The hole belongs to the frame before as little as to this
+                // one; the picture's own first frame starts things anew.
+                lane.finish(USUAL_SOUND);
+            }
+            lane.push(frame);
+            // The picture stands still while sound goes on: keep what a part
+            // can need, drop the rest.
+            lane.keep_newest(self.targets.segment);
+        }
+    }
+
+    /// The source is away, and the stream's line has come to `now`.
+    pub(super) fn away(&mut self, now: i64, out: &mut Vec<Step>) {
+        self.interrupt(None, out);
+        self.fill(now, false, out);
+    }
+
+    /// Lists what is missing before `until` as gaps of a target duration each,
+    /// `to_the_end` with what then remains. So the playlist's timeline stays
+    /// that of the media, and players that wait see it move on.
+    fn fill(&mut self, until: i64, to_the_end: bool, out: &mut Vec<Step>) {
+        while let Some((at, wall)) = self.ended.filter(|_| self.gaps < self.most_gaps) {
+            let missing = nanos(until.saturating_sub(at));
+            let length = missing.min(self.targets.segment);
+            let whole = length == self.targets.segment;
+            if !whole && !(to_the_end && length >= SHORTEST_GAP) {
+                return;
+            }
+            let head = Head {
+                number: self.number,
+                discontinuity: false,
+                wall,
+                independent: true,
+                gap: true,
+            };
+            out.push(Step::Gap(head, length));
+            self.number += 1;
+            self.gaps += 1;
+            let nanos = length.as_nanos() as i64;
+            self.ended = Some((at.saturating_add(nanos), wall.offset_by(nanos)));
+        }
+    }
+
+    /// Sets up lanes and their init segment.
+    fn begin(&mut self, lead: &Track, audio: Option<&Track>, out: &mut Vec<Step>) {
+        let tracks: Vec<&Track> = std::iter::once(lead).chain(audio).collect();
+        let codecs: Vec<String> = tracks.iter().filter_map(|t| codec_string(t)).collect();
+        out.push(Step::Init(Arc::new(Init {
+            number: self.number,
+            data: cmaf::init(&tracks),
+            codecs: codecs.join(","),
+            size: lead.codec.pixel_size(),
+        })));
+        let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
+        self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next() });
+        self.discontinuity = self.begun;
+        (self.ended, self.gaps) = (None, 0);
+    }
+
+    fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let now = frame.dts.nanos();
+        let Some(newest) = lanes.lead.push(frame) else {
+            self.part_began = now;
+            return;
+        };
+        // The frame before this one is complete now. If it makes its part or
+        // its segment too long, it begins the next.
+        let since = |began: i64| nanos(now.saturating_sub(began));
+        if since(self.part_began) > self.targets.part && newest > self.part_began {
+            self.close_part(newest, out);
+            self.close_full_segment(newest, out);
+        }
+        if self.segment_began.is_some_and(|began| since(began) > self.targets.segment) {
+            self.close_segment(out);
+        }
+        let key = frame.is_entry_point();
+        let began = self.segment_began.unwrap_or(self.part_began);
+        if key && since(began) >= self.targets.cut_after {
+            self.close_part(now, out);
+            self.close_segment(out);
+        } else if since(self.part_began) + self.targets.interval > self.targets.part {
+            self.close_part(now, out);
+            self.close_full_segment(now, out);
+        }
+    }
+
+    /// Publishes all frames decoded before `end`.
+    fn close_part(&mut self, end: i64, out: &mut Vec<Step>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let Some((base, samples)) = lanes.lead.take_before(end) else { return };
+        let sound = lanes.audio.as_mut().and_then(|lane| lane.take_before(end));
+        let independent = lanes.lead.kind() == MediaKind::Audio || samples.iter().any(|s| s.sync);
+
+        let mut runs = vec![Run { track: 1, base, samples: &samples }];
+        if let Some((base, samples)) = &sound {
+            runs.push(Run { track: 2, base: *base, samples });
+        }
+        self.fragments = self.fragments.wrapping_add(1);
+        if self.segment_began.is_none() {
+            self.segment_began = Some(self.part_began);
+            out.push(Step::Open(Head {
+                number: self.number,
+                discontinuity: std::mem::take(&mut self.discontinuity),
+                wall: lanes.lead.wall_of_taken(),
+                independent: samples.first().is_some_and(|sample| sample.sync),
+                gap: false,
+            }));
+        }
+        let data = Pieces::from(cmaf::pieces(self.fragments, &runs));
+        self.segment_bytes += data.len();
+        out.push(Step::Part(Part {
+            data,
+            duration: nanos(end.saturating_sub(self.part_began)),
+            independent,
+        }));
+        self.begun = true;
+        self.part_began = end;
+    }
+
+    /// Ends the segment if one more part might make it longer than promised,
+    /// or if it is large beyond measure.
+    fn close_full_segment(&mut self, now: i64, out: &mut Vec<Step>) {
+        let Some(began) = self.segment_began else { return };
+        let long = nanos(now.saturating_sub(began)) + self.targets.part > self.targets.segment;
+        if long || self.segment_bytes > SEGMENT_BYTES {
+            self.close_segment(out);
+        }
+    }
+
+    fn close_segment(&mut self, out: &mut Vec<Step>) {
+        if self.segment_began.take().is_some() {
+            self.number += 1;
+            self.segment_bytes = 0;
+            out.push(Step::Close);
+        }
+    }
+
+    /// Publishes what there is: `next`, or whatever comes, does not continue
+    /// it.
+    pub(super) fn interrupt(&mut self, next: Option<&Frame>, out: &mut Vec<Step>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        let usual = self.targets.interval;
+        let until = next.and_then(|frame| lanes.lead.since_newest(frame)).unwrap_or(usual);
+        let end = lanes.lead.finish(until.min(usual));
+        if let Some(audio) = &mut lanes.audio {
+            audio.finish(USUAL_SOUND);
+        }
+        let wall = lanes.lead.wall_at(end.unwrap_or_default());
+        if let Some(end) = end {
+            self.close_part(end, out);
+        }
+        self.close_segment(out);
+        self.ended = end.filter(|_| self.begun).map(|end| (end, wall));
+        self.lanes = None;
+    }
+}
+
+/// The track that parts and segments are cut by.
+pub(super) fn lead(tracks: &Tracks) -> Option<&Track> {
+    tracks.video().or_else(|| tracks.audio()).filter(|track| cmaf::carries(&track.codec))
+}
+
+/// The sound that goes with it.
+fn second<'t>(tracks: &'t Tracks, lead: &Track) -> Option<&'t Track> {
+    tracks.audio().filter(|track| track.id != lead.id && cmaf::carries(&track.codec))
+}
+
+/// `CODECS` names sample entries (RFC 6381 §3.3), so those two keep their
+/// capitals.
+fn codec_string(track: &Track) -> Option<String> {
+    Some(match track.codec.rfc6381()?.as_str() {
+        "flac" => "fLaC".into(),
+        "opus" => "Opus".into(),
+        other => other.into(),
+    })
+}

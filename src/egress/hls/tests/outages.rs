@@ -1,0 +1,156 @@
+//! What a camera may do in the middle: go away, change, fall silent.
+
+use super::*;
+use crate::media::Jpeg;
+
+#[test]
+fn new_parameters_bring_a_discontinuity_and_an_init_segment() {
+    let mut show = Show::camera();
+    show.play(0..300);
+    show.tracks = Arc::new(Tracks::new(vec![video(1_280)]));
+    show.play(300..500);
+    let text = show.text();
+    let read = Read::new(&text);
+    let cuts: Vec<&Segment<'_>> = read.segments.iter().filter(|s| s.discontinuity).collect();
+    assert_eq!(cuts.len(), 1, "{text}");
+    assert!(cuts[0].map.is_some() && cuts[0].parts.first().is_none_or(|part| part.2));
+    assert!(multivariant(show.now()).contains("RESOLUTION=1280x360"));
+}
+
+#[test]
+fn an_equal_set_of_tracks_is_no_change() {
+    let mut show = Show::camera();
+    show.play(0..300);
+    show.tracks = Arc::new(Tracks::new(vec![video(640)]));
+    show.play(300..500);
+    assert!(!show.text().contains("#EXT-X-DISCONTINUITY\n"));
+}
+
+/// Twelve seconds of a camera, then nothing for `seconds`, then eight more.
+fn outage(show: &mut Show, seconds: i64) {
+    for n in 0..500 {
+        // Both tracks say so.
+        let (at, back) =
+            if n < 310 { (n * 40, false) } else { (n * 40 + seconds * 1_000, n == 310) };
+        let kind = if n % 50 == 0 || back { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(1, at, FrameKind::Audio, back);
+        show.frame(0, at, kind, back);
+    }
+}
+
+#[test]
+fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    outage(&mut show, 20);
+    let text = show.text();
+    let read = Read::new(&text);
+    let cut = read.segments.iter().position(|s| s.discontinuity).expect("a discontinuity");
+    assert_eq!(read.segments.iter().filter(|s| s.discontinuity).count(), 1, "{text}");
+    assert_eq!(read.segments[cut].date_line, "2026-09-21T14:13:52.650Z");
+    let gap = |s: &&Segment<'_>| s.gap;
+    let gaps: Vec<&Segment<'_>> = read.segments.iter().filter(gap).collect();
+    assert!(read.segments[cut - gaps.len()..cut].iter().all(|s| s.gap), "{text}");
+    let lengths: Vec<f64> = gaps.iter().filter_map(|s| s.duration).collect();
+    assert_eq!(lengths, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0]);
+    assert_eq!(gaps[0].date_line, "2026-09-21T14:13:32.650Z");
+    assert_eq!(read.segments[cut - gaps.len() - 1].duration, Some(0.4));
+    let name = |s: &Segment<'_>| s.uri.to_owned();
+    assert!(name(gaps[1]) > name(gaps[0]) && name(&read.segments[cut]) > name(gaps[6]), "{text}");
+}
+
+#[test]
+fn gaps_never_take_more_than_half_the_window() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    outage(&mut show, 3_600);
+    let text = show.text();
+    let read = Read::new(&text);
+    assert_eq!(read.segments.iter().filter(|s| s.gap).count(), 10, "{text}");
+    let first = &read.segments[0];
+    assert!(!first.gap, "what was before can still be seen: {text}");
+}
+
+#[test]
+fn a_gap_that_is_listed_while_the_source_is_away_is_the_one_listed_afterwards() {
+    let (mut told, mut asleep) = (Show::camera(), Show::camera());
+    for show in [&mut told, &mut asleep] {
+        show.play(0..310);
+    }
+    // At 12.4 s nothing follows; once a second somebody looks.
+    for seconds in 13..30 {
+        let mut steps = Vec::new();
+        told.segmenter.away(seconds * 1_000_000_000, &mut steps);
+        told.apply(steps);
+        assert!(seconds < 16 || told.text().contains("#EXT-X-GAP"), "{seconds}");
+    }
+    for show in [&mut told, &mut asleep] {
+        show.frame(0, 30_000, FrameKind::Key, true);
+        show.play(751..900);
+    }
+    assert_eq!(told.text(), asleep.text());
+    assert_eq!(told.text().matches("#EXT-X-GAP").count(), 6, "{}", told.text());
+}
+
+#[test]
+fn what_is_missing_for_a_moment_is_no_gap() {
+    let mut show = Show::camera();
+    show.play(0..310);
+    show.frame(0, 310 * 40 + 400, FrameKind::Key, true);
+    show.play(325..500);
+    assert!(!show.text().contains("#EXT-X-GAP"), "{}", show.text());
+}
+
+#[test]
+fn a_track_that_is_announced_but_silent_is_left_out_until_it_is_heard() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    show.play(0..300);
+    assert!(multivariant(show.now()).contains("CODECS=\"avc1.42C00C\""));
+    for n in 300..400 {
+        show.frame(1, n * 40, FrameKind::Audio, false);
+        show.play(n..n + 1);
+    }
+    assert!(multivariant(show.now()).contains("CODECS=\"avc1.42C00C,fLaC\""));
+    assert_eq!(show.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}
+
+#[test]
+fn sound_that_stops_is_left_out_before_players_wait_for_it() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    for n in 0..300 {
+        show.frame(1, n * 40, FrameKind::Audio, false);
+        show.play(n..n + 1);
+    }
+    assert!(multivariant(show.now()).contains("fLaC"));
+    // A pause of 3 s is none.
+    show.play(300..375);
+    show.frame(1, 375 * 40, FrameKind::Audio, false);
+    show.play(375..450);
+    assert!(multivariant(show.now()).contains("fLaC"));
+    // The next key frame after 4 s: at 18 s.
+    show.play(450..600);
+    assert!(!multivariant(show.now()).contains("fLaC"));
+    assert_eq!(show.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}
+
+#[test]
+fn sound_alone_is_a_stream_too() {
+    let mut show = Show::new(vec![sound()]);
+    for n in 0..1_000 {
+        show.frame(0, n * 20, FrameKind::Audio, false);
+    }
+    let text = show.text();
+    let index = multivariant(show.now());
+    assert!(index.contains("CODECS=\"fLaC\"") && !index.contains("FRAME-RATE"), "{index}");
+    assert!(Read::new(&text).segments.iter().all(|s| s.parts.iter().all(|part| part.2)));
+}
+
+#[test]
+fn mjpeg_is_named_as_what_hls_cannot_carry() {
+    let size = PixelSize { width: 640, height: 360 };
+    let jpeg = Track { id: TrackId(0), rate: ClockRate::VIDEO, codec: Codec::Jpeg(Jpeg { size }) };
+    let mut show = Show::new(vec![jpeg, sound()]);
+    show.frame(0, 0, FrameKind::Key, false);
+    assert!(matches!(show.store.state(), State::Unplayable("MJPEG")));
+    show.tracks = Arc::new(Tracks::new(vec![video(640)]));
+    show.play(0..120);
+    assert!(matches!(show.store.state(), State::Live(_)), "a new encoder setting heals it");
+}

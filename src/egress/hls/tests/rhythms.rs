@@ -1,0 +1,114 @@
+//! Cameras of every rhythm, by chance.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Frames that a camera of the property tests sends at the least; in these,
+/// things happen.
+const FRAMES: usize = 200;
+
+/// A camera of some rhythm: the time between frames is `interval` give or
+/// take `jitter`, and now and then something happens.
+#[derive(Clone, Debug)]
+struct Rhythm {
+    interval: i64,
+    jitter: i64,
+    gop: i64,
+    sound: bool,
+    /// Sound comes this much later (or earlier) than the picture, in ms.
+    sound_late: i64,
+    /// Index of a frame, what happens there.
+    events: Vec<(usize, Event)>,
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// Nothing for so many milliseconds.
+    Hole(i64),
+    /// The same, and the source came back.
+    Outage(i64),
+    NewParameters,
+    ExtraKey,
+}
+
+fn rhythm() -> impl Strategy<Value = Rhythm> {
+    let event = prop_oneof![
+        (1..9_000_i64).prop_map(Event::Hole),
+        (1..90_000_i64).prop_map(Event::Outage),
+        Just(Event::NewParameters),
+        Just(Event::ExtraKey),
+    ];
+    let interval =
+        prop_oneof![Just(16_i64), Just(33), Just(40), Just(100), Just(1_000), 17..1_500_i64];
+    let events = prop::collection::vec((0..FRAMES, event), 0..5);
+    (interval, 0..30_i64, 1..300_i64, any::<bool>(), -400..400_i64, events, any::<u64>()).prop_map(
+        |(interval, jitter, gop, sound, sound_late, events, seed)| {
+            let jitter = jitter.min(interval - 1);
+            Rhythm { interval, jitter, gop, sound, sound_late, events, seed }
+        },
+    )
+}
+
+fn perform(rhythm: &Rhythm) -> Show {
+    let mut tracks = vec![video(640)];
+    tracks.extend(rhythm.sound.then(sound));
+    let mut show = Show::new(tracks);
+    let (mut at, mut heard, mut width, mut seed) = (1_000_i64, 0_i64, 640, rhythm.seed);
+    // Long enough for the longest lesson, whatever happened before.
+    for n in 0..FRAMES.max(20_000 / rhythm.interval as usize) {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let jitter = (seed >> 33) as i64 % (rhythm.jitter + 1);
+        at += rhythm.interval + if n % 2 == 0 { jitter } else { -jitter };
+        let mut kind = if n as i64 % rhythm.gop == 0 { FrameKind::Key } else { FrameKind::Delta };
+        let mut back = false;
+        for (_, event) in rhythm.events.iter().filter(|(when, _)| *when == n) {
+            match event {
+                Event::Hole(length) => at += length,
+                Event::Outage(length) => (at, kind, back) = (at + length, FrameKind::Key, true),
+                Event::NewParameters => {
+                    width += 2;
+                    kind = FrameKind::Key;
+                    let sound = rhythm.sound.then(sound);
+                    let tracks = std::iter::once(video(width)).chain(sound).collect();
+                    show.tracks = Arc::new(Tracks::new(tracks));
+                }
+                Event::ExtraKey => kind = FrameKind::Key,
+            }
+        }
+        let mut back_too = back;
+        while rhythm.sound && heard + 20 + rhythm.sound_late <= at {
+            heard = if back_too { at - rhythm.sound_late } else { heard + 20 };
+            show.frame(1, heard, FrameKind::Audio, std::mem::take(&mut back_too));
+        }
+        show.frame(0, at, kind, back);
+        show.video_given += 1;
+    }
+    show.end();
+    show
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_rhythm_keeps_the_rules(rhythm in rhythm()) {
+        // `Show::check` holds each published state against the rules.
+        let show = perform(&rhythm);
+        prop_assert!(show.states > 2);
+        if !rhythm.sound {
+            let outage = rhythm.events.iter().any(|(_, e)| !matches!(e, Event::ExtraKey));
+            // A hole longer than a segment makes the next key frame awaited;
+            // otherwise no picture is lost.
+            prop_assert!(outage || show.video_published() == show.video_given,
+                "{} of {}", show.video_published(), show.video_given);
+        }
+    }
+
+    #[test]
+    fn the_same_frames_give_the_same_bytes(rhythm in rhythm()) {
+        let (a, b) = (perform(&rhythm), perform(&rhythm));
+        prop_assert!(a.objects == b.objects && a.text() == b.text());
+    }
+}

@@ -1,0 +1,238 @@
+//! Targets, windows, names and waiting, one rule a test.
+
+use std::time::Duration;
+
+use super::*;
+use crate::egress::hls::cutter::SEGMENT_BYTES;
+use crate::egress::hls::store::MOST_BYTES;
+
+#[test]
+fn nothing_is_published_before_the_rhythm_is_known() {
+    let mut show = Show::camera();
+    show.play(0..50);
+    assert!(show.snapshot.is_none());
+    show.play(50..52);
+    assert_eq!(show.now().segments.len(), 1);
+}
+
+#[test]
+fn segments_begin_with_key_frames_and_have_four_parts() {
+    let mut show = Show::camera();
+    show.play(0..500);
+    let text = show.text();
+    let read = Read::new(&text);
+    assert_eq!(read.first(), FIRST);
+    assert_eq!(read.header["#EXT-X-INDEPENDENT-SEGMENTS"], "");
+    assert_eq!(read.segments[0].map, Some(format!("i{FIRST}.mp4").as_str()));
+    assert_eq!(read.segments[1].date_line, "2026-09-21T14:13:22.250Z");
+    for segment in read.segments.iter().filter(|s| s.parts.len() == 4 && !s.uri.is_empty()) {
+        assert_eq!(segment.duration, Some(2.0));
+        let durations: Vec<f64> = segment.parts.iter().map(|part| part.1).collect();
+        assert_eq!(durations, [0.52, 0.52, 0.52, 0.44]);
+        let independent: Vec<bool> = segment.parts.iter().map(|part| part.2).collect();
+        assert_eq!(independent, [true, false, false, false]);
+    }
+    assert_eq!(read.segments.iter().filter(|s| s.parts.is_empty()).count(), 6, "{text}");
+}
+
+#[test]
+fn the_window_slides_and_what_left_it_stays_for_three_targets() {
+    let mut show = Show::camera();
+    show.play(0..25 * 200);
+    let now = show.now();
+    let listed: Duration = now.listed().iter().map(|segment| segment.duration).sum();
+    assert!((60..=62).contains(&listed.as_secs()), "{listed:?}");
+    let unlisted: Duration = now.segments[..now.unlisted].iter().map(|s| s.duration).sum();
+    assert!((9..=11).contains(&unlisted.as_secs()), "{unlisted:?}");
+    let oldest = now.segments[0].head.number;
+    assert!(now.segment(oldest).is_some() && now.segment(oldest - 1).is_none());
+    assert!(show.store.bytes() < 250 * 25 * 80, "{}", show.store.bytes());
+}
+
+#[test]
+fn a_stream_of_many_bytes_has_a_shorter_window_and_the_newest_segments() {
+    let mut show = Show::camera();
+    // A segment of 50 pictures takes about 5.5 kB.
+    show.store.most_bytes = 30_000;
+    for n in 0..2_000 {
+        show.play(n..n + 1);
+        assert!(show.store.bytes() <= 30_000, "{} after {n}", show.store.bytes());
+    }
+    let now = show.now();
+    assert!(now.listed().len() >= 3 && now.open.is_some(), "{}", show.text());
+    assert_eq!(now.next, FIRST + 39);
+
+    show.store.most_bytes = 0;
+    show.play(2_000..2_500);
+    assert!(!show.now().listed().is_empty(), "the live edge stays whatever it costs");
+}
+
+#[test]
+fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
+    let mut show = Show::camera();
+    show.key_bytes = SEGMENT_BYTES / 3;
+    for n in 0..150 {
+        // A key frame each fifth of a second is too often to cut at.
+        let kind = if n % 5 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, false);
+    }
+    let largest = show.now().segments.iter().map(|segment| segment.bytes).max().unwrap();
+    assert!(largest < SEGMENT_BYTES * 5 / 2, "{largest}");
+    assert!(show.store.bytes() <= MOST_BYTES, "{}", show.store.bytes());
+}
+
+#[test]
+fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
+    let mut show = Show::camera();
+    for n in 0..1_000 {
+        let kind = if n % 300 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, false);
+    }
+    let text = show.text();
+    let read = Read::new(&text);
+    assert!(!read.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS"));
+    assert!(read.segments.iter().all(|s| s.length() <= 6.0), "{text}");
+}
+
+#[test]
+fn a_restart_begins_above_all_numbers_used_however_short_the_segments() {
+    // Segments of a second, and a reconnect twice a second after a while.
+    let config = Config { segment: Duration::from_secs(1), ..Config::default() };
+    let mut show = Show::camera();
+    (show.segmenter, show.store) = (Segmenter::new(config), Store::new(&config));
+    for n in 0..1_500 {
+        let back = n > 500 && n % 13 == 0;
+        let kind = if n % 25 == 0 || back { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, back);
+    }
+    let used = show.now().next;
+    assert!(used > FIRST + 80, "{used}");
+
+    let mut again = Show::camera();
+    for n in 1_501..1_700 {
+        let kind = if n % 25 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        again.frame(0, n * 40, kind, false);
+    }
+    let first = again.now().segments[0].head.number;
+    assert!(first > used, "{first} after {used}");
+}
+
+#[test]
+fn what_is_forgotten_is_gone_and_its_numbers_stay_used() {
+    let mut show = Show::camera();
+    show.play(0..500);
+    let used = show.now().next;
+    show.segmenter.forget();
+    show.store.forget();
+    assert!(matches!(show.store.state(), State::Starting) && show.store.bytes() == 0);
+    // The camera's clock was set back meanwhile.
+    show.snapshot = None;
+    show.objects.clear();
+    show.play(0..200);
+    let first = show.now().segments[0].head.number;
+    assert!(first > used, "{first} after {used}");
+    assert_eq!(show.now().listed()[0].head.number, first);
+}
+
+#[test]
+fn waiting_follows_the_draft() {
+    let mut show = Show::camera();
+    show.play(0..230);
+    let now = show.now();
+    // Open: the segment from 8 s on, with two parts and 0.16 s more.
+    let open = FIRST + 4;
+    assert_eq!((now.next, now.open_parts()), (open, 2));
+    let reaches = |number, part| now.reaches(number, part);
+    assert!(reaches(open - 1, None) && !reaches(open, None), "a whole segment");
+    assert!(reaches(open, Some(1)) && !reaches(open, Some(2)), "a part");
+    assert!(reaches(open - 1, Some(4)), "part 0 of the next is there");
+    assert!(reaches(FIRST - 9, None) && reaches(FIRST - 9, Some(7)), "old ones");
+    let too_far = |number, part| now.too_far(number, part);
+    assert!(!too_far(open + 1, None) && too_far(open + 2, None));
+    // Six parts of 0.546 s are three seconds.
+    assert!(!too_far(open, Some(7)) && too_far(open, Some(8)));
+    assert!(!too_far(open + 1, Some(5)) && too_far(open + 1, Some(6)));
+    assert!(!too_far(open - 1, Some(99)));
+}
+
+#[test]
+fn a_part_past_the_end_of_the_newest_segment_waits_for_the_next() {
+    let mut show = Show::camera();
+    show.play(0..201);
+    let now = show.now();
+    assert_eq!((now.next, now.open_parts()), (FIRST + 4, 0));
+    assert!(now.reaches(FIRST + 3, Some(3)) && !now.reaches(FIRST + 3, Some(4)));
+}
+
+#[test]
+fn names_are_numbers_in_one_spelling() {
+    for name in ["media.m3u8", "i7.mp4", "s7.m4s", "s7.0.m4s", "s18446744073709551615.3.m4s"] {
+        assert_eq!(Name::parse(name).expect(name).to_string(), name);
+    }
+    for name in ["s07.m4s", "s+7.m4s", "s7.00.m4s", "s.m4s", "s7", "i.mp4", "s7.0.0.m4s", "", "x"] {
+        assert_eq!(Name::parse(name), None, "{name}");
+    }
+}
+
+#[test]
+fn parts_fill_their_target_although_frames_jitter() {
+    for interval in [16, 33, 40, 66, 100, 125, 200] {
+        let mut show = Show::camera();
+        for n in 0..20_000 / interval {
+            // Late or early, in no order.
+            let most = 17.min(interval / 3);
+            let jitter = ((n * 2_654_435_761) >> 7) % (2 * most + 1) - most;
+            let kind = if n * interval / 2_000 != (n - 1) * interval / 2_000 || n == 0 {
+                FrameKind::Key
+            } else {
+                FrameKind::Delta
+            };
+            show.frame(0, 1_000 + n * interval + jitter, kind, false);
+        }
+        let text = show.text();
+        let read = Read::new(&text);
+        let target = read.attribute("#EXT-X-PART-INF", "PART-TARGET");
+        for segment in &read.segments {
+            let [parts @ .., _last] = &segment.parts[..] else { continue };
+            let short = parts.iter().find(|part| part.1 < target * 0.85);
+            assert!(short.is_none(), "{interval}: {short:?} of {target}: {text}");
+        }
+    }
+}
+
+#[test]
+fn bandwidth_is_the_peak_of_what_makes_up_a_target_duration() {
+    let mut show = Show::camera();
+    show.play(0..500);
+    let usual = show.now().peak_rate();
+    // A segment of 0.4 s that is a key frame and little else is no peak…
+    show.key_bytes = 4_000;
+    show.frame(0, 20_000, FrameKind::Key, false);
+    for n in 501..510 {
+        show.frame(0, n * 40, FrameKind::Delta, false);
+    }
+    show.frame(0, 510 * 40, FrameKind::Key, true);
+    let after = show.now();
+    let alone = after.segments.last().unwrap();
+    let alone = alone.bytes as f64 * 8.0 / alone.duration.as_secs_f64();
+    let peak = after.peak_rate();
+    assert!(peak > usual && (peak as f64) < alone, "{usual} {peak} {alone}");
+    // …and a peak stays one when it has left the playlist.
+    show.key_bytes = 400;
+    for n in 511..25 * 120 {
+        let kind = if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, false);
+    }
+    assert_eq!(show.now().peak_rate(), peak.max(show.now().peak_rate()));
+    assert!(show.now().peak_rate() >= peak);
+}
+
+#[test]
+fn a_window_holds_the_frames_of_the_bus_and_no_copy_of_them() {
+    let mut show = Show::camera();
+    show.key_bytes = 50_000;
+    show.play(0..180);
+    let part = &show.now().open.as_ref().unwrap().parts[0];
+    let frame = part.data.iter().find(|piece| piece.len() > 40_000).expect("a key frame");
+    assert_eq!(frame.as_ptr(), show.newest_key.as_ptr());
+}
