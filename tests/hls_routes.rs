@@ -3,6 +3,7 @@
 
 mod hls_support;
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,6 +177,43 @@ async fn head_says_what_get_would_and_an_unknown_stream_is_named() {
     let unknown = unknown.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     assert!(unknown.text().await.unwrap().contains("stream.unknown"));
+}
+
+#[tokio::test]
+async fn playlists_are_compressed_for_whoever_takes_that() {
+    let (gateway, _) = gateway_after(161).await;
+    for path in ["index.m3u8", "hls/media.m3u8"] {
+        let plain = gateway.get(path).await;
+        assert_eq!(plain.headers()["vary"], "Accept-Encoding");
+        assert!(!plain.headers().contains_key("content-encoding"), "{path}");
+        let request = gateway.http.get(gateway.url(path)).header("accept-encoding", "br, gzip");
+        let packed = request.send().await.unwrap();
+        assert_eq!(packed.headers()["content-encoding"], "gzip");
+        assert_eq!(packed.headers()["cache-control"], plain.headers()["cache-control"]);
+        let length = packed.content_length().unwrap();
+        let packed = packed.bytes().await.unwrap();
+        assert_eq!(packed.len() as u64, length);
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, plain.text().await.unwrap(), "{path}");
+    }
+    // Media is compressed already.
+    let url = gateway.url(&format!("hls/s{FIRST}.m4s"));
+    let segment = gateway.http.get(url).header("accept-encoding", "gzip").send().await.unwrap();
+    assert!(!segment.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn a_range_of_a_segment_is_sent_alone() {
+    let (gateway, _) = gateway_after(161).await;
+    let name = format!("s{FIRST}.m4s");
+    let whole = gateway.bytes(&name).await;
+    let url = gateway.url(&format!("hls/{name}"));
+    let request = gateway.http.get(url).header("range", "bytes=1000-1099");
+    let part = request.send().await.unwrap();
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.headers()["content-range"], format!("bytes 1000-1099/{}", whole.len()));
+    assert_eq!(part.bytes().await.unwrap(), whole[1000..1100]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,9 +2,10 @@
 //! there.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use super::Config;
 use super::reader::Reader;
 use super::store::{Snapshot, State};
 use crate::bus::Stream;
+use crate::http::SessionMetrics;
 
 /// A player asks at least once in a part or a segment; one that did not for
 /// this long has left.
@@ -26,6 +28,8 @@ pub(super) struct Channel {
     reader: AbortHandle,
     /// When a player asked last.
     asked: watch::Sender<Option<Instant>>,
+    /// Bytes sent to its players, once there are some.
+    sent: OnceLock<IntCounter>,
     /// Until when players count as watching, while they do.
     watched_until: Arc<Mutex<Option<Instant>>>,
 }
@@ -42,6 +46,7 @@ impl Channel {
             bytes,
             reader: tokio::spawn(reader.run()).abort_handle(),
             asked,
+            sent: OnceLock::new(),
             watched_until: Arc::default(),
         })
     }
@@ -57,6 +62,12 @@ impl Channel {
 
     pub(super) fn buffer_bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of media as sent to a player.
+    pub(super) fn count_sent(&self, sessions: &SessionMetrics, bytes: u64) {
+        let counter = || sessions.of("hls").sent_bytes(self.stream.name());
+        self.sent.get_or_init(counter).inc_by(bytes);
     }
 
     /// Notes a player's request: the stream is cut, and counts as watched, for

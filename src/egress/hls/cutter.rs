@@ -143,7 +143,7 @@ impl Cutter {
             let missing = nanos(until.saturating_sub(at));
             let length = missing.min(self.targets.segment);
             let whole = length == self.targets.segment;
-            if !whole && !(to_the_end && length >= SHORTEST_GAP) {
+            if !(whole || to_the_end && length >= SHORTEST_GAP) {
                 return;
             }
             let head = Head {

@@ -2,8 +2,9 @@
 //!
 //! Here: where to cut (`segmenter`, `cutter`, `lane`, `targets`), what can be fetched
 //! (`store`), playlists (`playlist`), one reader per stream (`reader`) and what
-//! its players wait on (`channel`), URLs (`routes`).
-//! Not here: boxes (`cmaf`), HTTP listeners, TLS and compression (`http`).
+//! its players wait on (`channel`, `waiting`), URLs (`routes`, `directives`) and
+//! how they are answered (`answer`).
+//! Not here: boxes (`cmaf`), HTTP listeners and TLS (`http`).
 //!
 //! Promise: whatever a player can fetch is a pure function of the stamped
 //! frames (no cookie, session, clock or random in a name or a byte) and never
@@ -12,8 +13,10 @@
 //!
 //! Clauses are those of draft-pantos-hls-rfc8216bis.
 
+mod answer;
 mod channel;
 mod cutter;
+mod directives;
 mod lane;
 mod metrics;
 mod playlist;
@@ -23,6 +26,7 @@ mod segment;
 mod segmenter;
 mod store;
 mod targets;
+mod waiting;
 
 pub use metrics::Metrics;
 pub use routes::{Deps, routes};

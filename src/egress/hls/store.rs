@@ -11,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Config;
+use super::answer::Text;
+use super::playlist::Name;
 use super::segment::{Head, Init, Part, Segment};
 use super::segmenter::Step;
 use super::targets::Targets;
@@ -38,9 +40,9 @@ pub(super) struct Snapshot {
     /// Highest bit rate so far, in bits per second.
     peak: u64,
     /// The playlist, written when first asked for.
-    pub(super) full: OnceLock<Bytes>,
+    pub(super) full: OnceLock<Text>,
     /// The same as a delta update.
-    pub(super) delta: OnceLock<Bytes>,
+    pub(super) delta: OnceLock<Text>,
 }
 
 /// What there is of a stream.
@@ -293,6 +295,22 @@ impl Snapshot {
     pub(super) fn init(&self, number: u64) -> Option<&Arc<Init>> {
         let held = self.segments.iter().chain(&self.open).map(|segment| &segment.init);
         held.chain([&self.init]).find(|init| init.number == number)
+    }
+
+    /// The bytes under that name, in pieces that follow each other; none where
+    /// there is no such thing, or it can only be written when asked for.
+    pub(super) fn pieces(&self, name: Name) -> Vec<Bytes> {
+        let pieces = |part: &Part| part.data.iter().cloned().collect::<Vec<_>>();
+        match name {
+            Name::Media => Vec::new(),
+            Name::Init(number) => self.init(number).map(|i| i.data.clone()).into_iter().collect(),
+            // Exactly its parts, one after the other; never copied together.
+            Name::Segment(number) => {
+                let segment = self.segment(number);
+                segment.into_iter().flat_map(|segment| &segment.parts).flat_map(pieces).collect()
+            }
+            Name::Part(number, part) => self.part(number, part).map(pieces).unwrap_or_default(),
+        }
     }
 
     /// Parts of the open segment.

@@ -1,0 +1,276 @@
+//! How an object or a playlist is answered: caching, compression, ranges.
+
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::stream;
+
+use super::store::Snapshot;
+
+/// A playlist as text, compressed when first asked for that way: a thousand
+/// players that wait for it cost one compression.
+#[derive(Debug)]
+pub(super) struct Text {
+    plain: Bytes,
+    gzip: OnceLock<Bytes>,
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { plain: text.into(), gzip: OnceLock::new() }
+    }
+}
+
+impl Text {
+    fn gzip(&self) -> Bytes {
+        let compress = || {
+            use std::io::Write;
+            // Names and dates that repeat; more effort gains little.
+            let mut out = GzEncoder::new(Vec::with_capacity(1024), Compression::new(4));
+            out.write_all(&self.plain).expect("a Vec takes every write");
+            Bytes::from(out.finish().expect("a Vec takes every write"))
+        };
+        self.gzip.get_or_init(compress).clone()
+    }
+
+    /// The answer to a request with `headers`.
+    pub(super) fn answer(&self, headers: &HeaderMap, max_age: Duration) -> Response {
+        let gzip = takes_gzip(headers);
+        let text = if gzip { self.gzip() } else { self.plain.clone() };
+        let length = text.len();
+        let mut response = Body::from(text).into_response();
+        let kind = "application/vnd.apple.mpegurl";
+        describe(response.headers_mut(), kind, length, max_age);
+        let out = response.headers_mut();
+        out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        if gzip {
+            out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+/// Whether `Accept-Encoding` allows gzip (RFC 9110 §12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::ACCEPT_ENCODING).into_iter();
+    let mut codings = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    codings.any(|coding| {
+        let mut words = coding.split(';').map(str::trim);
+        let named = words.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let refused = words
+            .filter_map(|word| word.strip_prefix("q="))
+            .any(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0));
+        named && !refused
+    })
+}
+
+/// What a request may ask of an object beside its name.
+pub(super) struct Wish<'r> {
+    pub(super) method: &'r Method,
+    pub(super) headers: &'r HeaderMap,
+}
+
+/// An object that never changes.
+pub(super) struct Object<'n> {
+    /// Unique on its host below its path, so it is the entity tag.
+    pub(super) name: &'n str,
+    pub(super) kind: &'static str,
+    /// The bytes, in pieces that follow each other.
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) max_age: Duration,
+}
+
+impl Object<'_> {
+    /// The answer, and how many bytes of the object it carries.
+    pub(super) fn answer(self, wish: &Wish<'_>) -> (Response, u64) {
+        let tag = HeaderValue::try_from(format!("\"{}\"", self.name)).ok();
+        let length = self.pieces.iter().map(Bytes::len).sum();
+        let known = |name| wish.headers.get(name).is_some_and(|given| Some(given) == tag.as_ref());
+        let (status, range) = if known(header::IF_NONE_MATCH) {
+            (StatusCode::NOT_MODIFIED, 0..0)
+        } else if *wish.method == Method::HEAD
+            || wish.headers.contains_key(header::IF_RANGE) && !known(header::IF_RANGE)
+        {
+            (StatusCode::OK, 0..length)
+        } else {
+            match wish.headers.get(header::RANGE).and_then(|asked| part_of(asked, length)) {
+                None => (StatusCode::OK, 0..length),
+                Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
+                Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0),
+            }
+        };
+        let sent = if *wish.method == Method::HEAD { 0 } else { range.len() as u64 };
+        let mut response = (status, body(cut(self.pieces, &range))).into_response();
+        let headers = response.headers_mut();
+        describe(headers, self.kind, range.len(), self.max_age);
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.extend(tag.map(|tag| (header::ETAG, tag)));
+        let shown = match status {
+            StatusCode::PARTIAL_CONTENT => {
+                Some(format!("bytes {}-{}/{length}", range.start, range.end - 1))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Some(format!("bytes */{length}")),
+            _ => None,
+        };
+        let shown = shown.and_then(|shown| HeaderValue::try_from(shown).ok());
+        headers.extend(shown.map(|shown| (header::CONTENT_RANGE, shown)));
+        if status == StatusCode::NOT_MODIFIED {
+            // It would be that of the object (RFC 9110 §8.6).
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        (response, sent)
+    }
+}
+
+/// The one range that `asked` names of `length` bytes: `Some(None)` where
+/// there is no such byte. `None` for what is no such header or asks for
+/// several, which a server may ignore (RFC 9110 §14.2).
+fn part_of(asked: &HeaderValue, length: usize) -> Option<Option<Range<usize>>> {
+    let (first, last) = asked.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(first) || !digits(last) {
+        return None;
+    }
+    // Too large for a number is beyond the end.
+    let number = |text: &str| text.parse::<usize>().unwrap_or(usize::MAX);
+    let range = match (first, last) {
+        ("", "") => return None,
+        ("", count) => length.saturating_sub(number(count))..length,
+        (first, "") => number(first)..length,
+        (first, last) if number(last) < number(first) => return None,
+        (first, last) => number(first)..number(last).saturating_add(1).min(length),
+    };
+    Some(Some(range).filter(|range| range.start < range.end))
+}
+
+/// Those bytes of the pieces; nothing is copied.
+fn cut(pieces: Vec<Bytes>, range: &Range<usize>) -> Vec<Bytes> {
+    let mut begins = 0;
+    let part = |piece: Bytes| {
+        let here = begins..begins + piece.len();
+        begins = here.end;
+        let start = range.start.clamp(here.start, here.end) - here.start;
+        let end = range.end.clamp(here.start, here.end) - here.start;
+        (start < end).then(|| piece.slice(start..end))
+    };
+    pieces.into_iter().filter_map(part).collect()
+}
+
+fn body(mut pieces: Vec<Bytes>) -> Body {
+    match (pieces.pop(), pieces.is_empty()) {
+        (None, _) => Body::empty(),
+        (Some(only), true) => Body::from(only),
+        (last, _) => {
+            let pieces = pieces.into_iter().chain(last);
+            Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)))
+        }
+    }
+}
+
+fn describe(headers: &mut HeaderMap, kind: &'static str, length: usize, max_age: Duration) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CACHE_CONTROL, max_age_of(max_age));
+}
+
+fn max_age_of(age: Duration) -> HeaderValue {
+    let value = format!("max-age={}", age.as_secs());
+    HeaderValue::try_from(value).expect("a number is a header value")
+}
+
+/// 404: it never was, or is no more. Cached for one target duration (§B.1).
+pub(super) fn gone(snapshot: Option<&Snapshot>) -> Response {
+    let max_age = snapshot.map(|snapshot| snapshot.targets.segment);
+    plain(StatusCode::NOT_FOUND, "This piece of the stream is not here, or no more.", max_age)
+}
+
+/// A player's mistake, in words. The fault catalogue is about cameras and
+/// viewers; this is neither's.
+pub(super) fn plain(status: StatusCode, why: &'static str, max_age: Option<Duration>) -> Response {
+    let mut response = (status, why).into_response();
+    let cache = max_age.map_or(HeaderValue::from_static("no-store"), max_age_of);
+    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(length: usize) -> Object<'static> {
+        let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
+        let pieces = bytes.chunks(7).map(Bytes::copy_from_slice).collect();
+        Object { name: "s7.m4s", kind: "video/mp4", pieces, max_age: Duration::from_secs(18) }
+    }
+
+    async fn ask(headers: &[(&'static str, &'static str)]) -> (u16, String, Vec<u8>) {
+        let named = headers.iter().map(|(name, value)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        });
+        let headers = named.collect();
+        let (response, sent) = object(20).answer(&Wish { method: &Method::GET, headers: &headers });
+        let shown = response.headers().get(header::CONTENT_RANGE);
+        let shown = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        assert_eq!(sent, body.len() as u64);
+        (status, shown, body.to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_single_range_is_sent_and_what_is_none_is_ignored() {
+        let all: Vec<u8> = (0..20).collect();
+        for (asked, range, shown) in [
+            ("bytes=0-0", 0..1, "bytes 0-0/20"),
+            ("bytes=6-14", 6..15, "bytes 6-14/20"),
+            ("bytes=5-", 5..20, "bytes 5-19/20"),
+            ("bytes=-3", 17..20, "bytes 17-19/20"),
+            ("bytes=-99999999999999999999", 0..20, "bytes 0-19/20"),
+            ("bytes=7-99999999999999999999", 7..20, "bytes 7-19/20"),
+        ] {
+            let wanted = (206, shown.to_owned(), all[range].to_vec());
+            assert_eq!(ask(&[("range", asked)]).await, wanted, "{asked}");
+        }
+        for asked in ["bytes=0-1,5-6", "bytes=", "bytes=-", "bytes=9-3", "lines=0-3", "bytes=a-b"] {
+            let wanted = (200, String::new(), all.clone());
+            assert_eq!(ask(&[("range", asked)]).await, wanted, "{asked}");
+        }
+        for asked in ["bytes=20-", "bytes=20-30", "bytes=-0"] {
+            let wanted = (416, "bytes */20".to_owned(), Vec::new());
+            assert_eq!(ask(&[("range", asked)]).await, wanted, "{asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_known_is_not_sent_again() {
+        assert_eq!(ask(&[("if-none-match", "\"s7.m4s\"")]).await.0, 304);
+        assert_eq!(ask(&[("if-none-match", "\"s8.m4s\"")]).await.0, 200);
+        assert_eq!(ask(&[("range", "bytes=0-1"), ("if-range", "\"s7.m4s\"")]).await.0, 206);
+        assert_eq!(ask(&[("range", "bytes=0-1"), ("if-range", "\"s8.m4s\"")]).await.0, 200);
+    }
+
+    #[test]
+    fn gzip_goes_to_whoever_names_it() {
+        for (given, takes) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5, br", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000", false),
+            ("x-gzip, identity", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(given));
+            assert_eq!(takes_gzip(&headers), takes, "{given}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+}

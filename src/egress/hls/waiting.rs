@@ -1,0 +1,120 @@
+//! Requests that wait: for a stream to begin, and for what comes next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Hls;
+use super::channel::{Channel, ready, wait_for};
+use super::store::{Snapshot, State};
+use crate::bus::SourceState;
+use crate::fault::{Code, Fault};
+use crate::http::Problem;
+
+/// Longest wait for a stream's first segment while the camera sends nothing
+/// yet: it may never.
+const FIRST_SEGMENT: Duration = Duration::from_secs(3);
+/// The same while it sends. A stream that is cut from now on has a segment
+/// with its next key frame, or after [`targets`]' longest lesson of 6 s.
+///
+/// [`targets`]: super::targets
+const FIRST_SEGMENT_LIVE: Duration = Duration::from_secs(8);
+/// How long a beginner is held for a second segment: GStreamer 1.22 loses its
+/// place for good in a playlist that began with one. Longer than a group of
+/// pictures of most cameras.
+const SECOND_SEGMENT: Duration = Duration::from_secs(3);
+/// A held request gives up after this many target durations (§6.2.5.2).
+const HOLD: u32 = 3;
+
+/// The playlist of a channel, once there is one.
+pub(super) async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    let mut state = channel.watch();
+    let starting = matches!(*state.borrow(), State::Starting);
+    if starting && is_down(channel) {
+        // Nobody waits for a failure that is known.
+        return Err(Problem::not_ready(channel.stream()));
+    }
+    let patience = if is_live(channel) { FIRST_SEGMENT_LIVE } else { FIRST_SEGMENT };
+    // A player that knows no parts wants a segment.
+    let first = tokio::time::timeout(patience, ready(&mut state, 1)).await;
+    match first.ok().flatten() {
+        Some(State::Live(snapshot)) => Ok(snapshot),
+        Some(State::Unplayable(codec)) => {
+            let detail = format!("HLS cannot carry {codec}");
+            Err(Fault::new(Code::VideoUnplayable, detail).into())
+        }
+        Some(State::Starting) | None => Err(Problem::not_ready(channel.stream())),
+    }
+}
+
+/// The same for a player that begins: with a second segment, if one comes
+/// soon.
+pub(super) async fn second_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    let first = first_snapshot(channel).await?;
+    let mut state = channel.watch();
+    match tokio::time::timeout(SECOND_SEGMENT, ready(&mut state, 2)).await {
+        Ok(Some(State::Live(snapshot))) => Ok(snapshot),
+        _ => Ok(first),
+    }
+}
+
+/// The playlist for a player that comes now. What is left from before the
+/// source went away would play for a moment and then stand still, without a
+/// word; so there must be media newer than the player. Players that are there
+/// stay.
+pub(super) async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    let mut state = channel.watch();
+    let old = match &*state.borrow() {
+        State::Live(snapshot) if !snapshot.ended && !is_live(channel) => Some(Arc::clone(snapshot)),
+        _ => None,
+    };
+    let Some(old) = old else { return second_snapshot(channel).await };
+    if is_down(channel) {
+        return Err(Problem::not_ready(channel.stream()));
+    }
+    // What was being cut may still end up in the open segment.
+    let fresh = |s: &Snapshot| s.newest_media() > Some(old.next);
+    match tokio::time::timeout(FIRST_SEGMENT, wait_for(&mut state, fresh)).await {
+        Ok(Some(snapshot)) => Ok(snapshot),
+        // The old window was dropped meanwhile.
+        Ok(None) => second_snapshot(channel).await,
+        Err(_) => Err(Problem::not_ready(channel.stream())),
+    }
+}
+
+/// Whether frames come, as far as is known.
+fn is_live(channel: &Channel) -> bool {
+    let stream = channel.stream();
+    stream.tracks().is_some() && stream.status().state == SourceState::Live
+}
+
+pub(super) fn is_down(channel: &Channel) -> bool {
+    channel.stream().status().state == SourceState::Down
+}
+
+/// Holds a request until `enough` holds, for as long as the client stays.
+/// `None` when the stream was detached meanwhile.
+pub(super) async fn hold(
+    hls: &Hls,
+    channel: &Channel,
+    snapshot: &Snapshot,
+    enough: impl Fn(&Snapshot) -> bool,
+) -> Result<Option<Arc<Snapshot>>, Problem> {
+    let _permit = hls.held.try_acquire().map_err(|_| Code::ViewerLimit)?;
+    let _held = hls.metrics.hold();
+    let mut state = channel.watch();
+    let longest = snapshot.targets.segment * HOLD;
+    match tokio::time::timeout(longest, wait_for(&mut state, enough)).await {
+        Ok(snapshot) => {
+            channel.touch();
+            Ok(snapshot)
+        }
+        // 503, whatever ails the camera: §6.2.5.2 knows no other status.
+        Err(_) => {
+            let fault = channel.stream().status().fault;
+            let why = fault.map_or("no new media for three target durations".into(), |fault| {
+                format!("no new media for three target durations: {fault}")
+            });
+            Err(Fault::new(Code::StreamStarting, why).into())
+        }
+    }
+}
