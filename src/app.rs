@@ -28,7 +28,8 @@ use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, HttpMetrics, Listener, Problem};
 use crate::ingest::{self, IngestMetrics, Source};
-use crate::{go2rtc, metrics, pages};
+use crate::metrics::{self, ConfigMetrics};
+use crate::{go2rtc, pages};
 
 /// How long stopping may take in all: cameras confirm TEARDOWN within 2 s,
 /// requests under way end within 5.
@@ -98,6 +99,7 @@ impl App {
         };
 
         let families = metrics::registry()?;
+        ConfigMetrics::register(&families)?.started(SystemTime::now());
         let bus_metrics = BusMetrics::register(&families)?;
         let ingest_metrics = IngestMetrics::register(&families)?;
         let http_metrics = HttpMetrics::register(&families)?;
