@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::{
@@ -80,14 +81,11 @@ pub async fn count_requests(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = match request.method().as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
-        _ => "other",
-    }
-    .to_owned();
+    let method = request.method().clone();
     let started = Instant::now();
     let response = next.run(request).await;
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let route = route.as_ref().map_or("unmatched", |route| route_label(route.as_str()));
+    let method = method_label(&method, response.status());
     let class = match response.status().as_u16() / 100 {
         1 => "1xx",
         2 => "2xx",
@@ -95,7 +93,32 @@ pub async fn count_requests(
         4 => "4xx",
         _ => "5xx",
     };
-    metrics.requests.with_label_values(&[route, &method, class]).inc();
+    metrics.requests.with_label_values(&[route, method, class]).inc();
     metrics.duration.with_label_values(&[route]).observe(started.elapsed().as_secs_f64());
     response
+}
+
+/// The pattern of a route; one word for all files of the pages, each of which
+/// has a route of its own.
+fn route_label(pattern: &str) -> &str {
+    let name = pattern.strip_prefix('/').unwrap_or_default();
+    if name.contains('.') && !name.contains(['/', '{']) { "static" } else { pattern }
+}
+
+/// A route's own methods only: every other one that somebody tries on it is
+/// the same, or trying them all would multiply the series.
+fn method_label(method: &Method, status: StatusCode) -> &'static str {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        return "other";
+    }
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
 }
