@@ -87,6 +87,11 @@ pub(super) enum Report {
 pub(super) struct Peer {
     ice: Agent,
     ticked: Instant,
+    /// Something has happened since the last [`Peer::drain`], or the last look
+    /// at the deadlines: for a picture alone neither engine is asked.
+    touched: bool,
+    due: Option<Instant>,
+    due_known: bool,
     dtls: Dtls,
     keys: Option<Box<Keys>>,
     /// The viewer's address that DTLS and media go to.
@@ -161,6 +166,9 @@ impl Peer {
         let mut peer = Self {
             ice,
             ticked: now,
+            touched: true,
+            due: None,
+            due_known: false,
             dtls: Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive),
             keys: None,
             path: None,
@@ -183,8 +191,14 @@ impl Peer {
         &self.ufrag
     }
 
+    fn touch(&mut self) {
+        self.touched = true;
+        self.due_known = false;
+    }
+
     /// A candidate of the viewer's, without `a=candidate:`.
     pub(super) fn add_candidate(&mut self, candidate: &str) {
+        self.touch();
         let added = unmarshal_candidate(candidate).and_then(|c| self.ice.add_remote_candidate(c));
         if let Err(error) = added {
             tracing::debug!(%error, "candidate not used");
@@ -194,6 +208,7 @@ impl Peer {
     /// Looks for a new path to the viewer, which keeps its media and keys
     /// meanwhile.
     pub(super) fn restart(&mut self, now: Instant, restart: Restart) {
+        self.touch();
         let Restart { ufrag, password, remote_ufrag, remote_password } = restart;
         self.ufrag.clone_from(&ufrag);
         self.selected = false;
@@ -213,6 +228,7 @@ impl Peer {
         if self.over {
             return;
         }
+        self.touch();
         let local = LOCAL[usize::from(from.is_ipv6())];
         let transport = TransportContext {
             local_addr: SocketAddr::new(local, LOCAL_PORT),
@@ -295,15 +311,20 @@ impl Peer {
         if self.over {
             return None;
         }
+        if std::mem::replace(&mut self.due_known, true) {
+            return self.due;
+        }
         let mut ice = self.ice.poll_timeout();
         if self.connected && self.selected {
             ice = ice.map(|due| due.max(self.ticked + CONNECTED_TICK));
         }
-        ice.into_iter().chain(self.dtls.deadline()).min()
+        self.due = ice.into_iter().chain(self.dtls.deadline()).min();
+        self.due
     }
 
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
+        self.touch();
         self.ticked = now;
         let done = self.ice.handle_timeout(now).and_then(|()| self.dtls.tick(now));
         if let Err(error) = done {
@@ -379,7 +400,11 @@ impl Peer {
     /// Takes all checks and handshakes that are to go out, and notes what came
     /// of what came in.
     pub(super) fn drain(&mut self, now: Instant, mut out: impl FnMut(SocketAddr, &[u8])) {
+        if !std::mem::take(&mut self.touched) {
+            return;
+        }
         while let Some(event) = self.ice.poll_event() {
+            self.due_known = false;
             match event.event {
                 rtc::ice::Event::SelectedCandidatePairChange(_, remote) => {
                     self.selected = true;
@@ -425,6 +450,7 @@ impl Peer {
 
     /// Says goodbye (DTLS `close_notify`); [`Peer::drain`] sends it.
     pub(super) fn close(&mut self, now: Instant) {
+        self.touch();
         if let Err(error) = self.dtls.close(now) {
             tracing::debug!(%error, "close");
         }

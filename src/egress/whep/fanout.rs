@@ -1,128 +1,79 @@
-//! One task per stream that somebody watches: it reads the bus once, cuts each
-//! frame into packets once, and drives all of that stream's viewers, so that
-//! nothing of theirs needs a lock.
+//! One task per stream that somebody watches, and media thread: it reads the
+//! bus once and drives all of that stream's viewers there, so that nothing of
+//! theirs needs a lock.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use prometheus::IntCounter;
-use tokio::sync::mpsc;
-
-use super::engine::Restart;
-use super::group::Group;
-use super::packetizer::Packets;
+use super::command::Command;
 use super::reorder;
-use super::sessions::Shared;
-use super::socket::Outbox;
+use super::round::{Round, Seat};
+use super::shared::Shared;
 use super::switchboard::SessionId;
-use super::viewer::{Health, Viewer};
-use crate::bus::{Interest, Join, Seen, Stream};
+use super::tasks::{Duty, Tasks};
+use super::viewer::Viewer;
+use crate::bus::{Interest, Join, Seen};
 use crate::media::{Frame, Tracks};
-
-/// Commands waiting for a task; beyond that datagrams are thrown away.
-pub(super) const MAX_COMMANDS: usize = 4096;
 
 /// Commands taken before frames get their turn again.
 const COMMANDS_AT_ONCE: usize = 128;
 
-/// Bytes collected before they are sent, with many viewers.
-const FLUSH_BYTES: usize = 512 << 10;
-
-/// What a stream's task is told.
-pub(super) enum Command {
-    Join(SessionId, Box<Viewer>),
-    Datagram {
-        viewer: SessionId,
-        from: SocketAddr,
-        to: Option<IpAddr>,
-        data: BytesMut,
-    },
-    Candidates(SessionId, Vec<String>),
-    Restart(SessionId, Box<Restart>),
-    Leave(SessionId, &'static str),
-    /// Says goodbye to everybody.
-    Close,
-}
-
 /// The task's state.
 pub(super) struct Fanout {
-    stream: Arc<Stream>,
+    duty: Duty,
     /// Keeps a camera that connects on demand connected.
     _interest: Interest,
-    shared: Arc<Shared>,
-    commands: mpsc::Receiver<Command>,
-    viewers: HashMap<SessionId, Seat>,
-    /// Due times; a viewer has one valid entry, the one its seat names.
-    timers: BinaryHeap<Reverse<(Instant, SessionId)>>,
-    outbox: Outbox,
+    tasks: Arc<Tasks>,
+    seats: HashMap<SessionId, Seat>,
+    round: Round,
     tracks: Option<Arc<Tracks>>,
-    group: Group,
-    sent_bytes: IntCounter,
-}
-
-/// A viewer, and when it wants to be looked after.
-struct Seat {
-    viewer: Viewer,
-    due: Option<Instant>,
 }
 
 impl Fanout {
-    pub(super) fn new(
-        stream: Arc<Stream>,
-        shared: Arc<Shared>,
-        commands: mpsc::Receiver<Command>,
-    ) -> Self {
+    pub(super) fn new(duty: Duty, shared: Arc<Shared>, tasks: Arc<Tasks>) -> Self {
+        let stream = &duty.stream;
         Self {
-            sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
             _interest: stream.watch(),
-            group: Group::new(stream.buffer_bytes().1),
-            stream,
-            shared,
-            commands,
-            viewers: HashMap::new(),
-            timers: BinaryHeap::new(),
-            outbox: Outbox::default(),
+            round: Round::new(stream, shared),
+            duty,
+            tasks,
+            seats: HashMap::new(),
             tracks: None,
         }
     }
 
     /// Runs until nobody watches, or the stream has ended.
     pub(super) async fn run(mut self) {
-        let join = if self.stream.can_start() { Join::NewestKey } else { Join::Live };
-        let mut frames = self.stream.subscribe("whep", join);
+        let stream = Arc::clone(&self.duty.stream);
+        let join = if stream.can_start() { Join::NewestKey } else { Join::Live };
+        let mut frames = stream.subscribe("whep", join);
         // What viewers start with is complete before the first of them asks.
         while let Some(seen) = frames.try_next() {
             self.seen(seen).await;
         }
         loop {
-            let due = self.timers.peek().map(|Reverse((at, _))| *at);
-            let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+            let due = self.round.due().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             tokio::select! {
                 seen = frames.next() => match seen {
                     Some(seen) => self.seen(seen).await,
                     None => {
                         self.close_all("stream_ended").await;
-                        self.shared.forget(&self.stream);
+                        self.tasks.forget(self.duty.id);
                         return;
                     }
                 },
-                command = self.commands.recv() => {
+                command = self.duty.commands.recv() => {
                     let Some(command) = command else { return };
                     self.command(command).await;
                     for _ in 0..COMMANDS_AT_ONCE {
-                        let Ok(command) = self.commands.try_recv() else { break };
+                        let Ok(command) = self.duty.commands.try_recv() else { break };
                         self.command(command).await;
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => self.ticks().await,
             }
-            self.flush().await;
-            if self.viewers.is_empty() && self.shared.retire(&self.stream, &self.commands) {
+            if self.seats.is_empty() && self.tasks.retire(self.duty.id, &self.duty.commands) {
                 return;
             }
         }
@@ -132,14 +83,14 @@ impl Fanout {
         match seen {
             Seen::Frame(frame) => self.frame(&frame).await,
             // The next one is a key frame, and all viewers can go on.
-            Seen::Skipped(_) => self.group.clear(),
+            Seen::Skipped(_) => self.round.group.clear(),
         }
     }
 
     async fn frame(&mut self, frame: &Frame) {
         if !self.tracks.as_ref().is_some_and(|known| Arc::ptr_eq(known, &frame.tracks)) {
             self.tracks = Some(Arc::clone(&frame.tracks));
-            self.tracks_changed(&frame.tracks);
+            self.tracks_changed(&frame.tracks).await;
         }
         let shown = [frame.tracks.video(), frame.tracks.audio()];
         if !shown.into_iter().flatten().any(|track| track.id == frame.track) {
@@ -147,133 +98,87 @@ impl Fanout {
         }
         if reorder::is_surprise(frame) {
             // They ask anew, and are told.
-            self.ids().into_iter().for_each(|id| self.remove(id, "bframes"));
+            self.close_all("bframes").await;
             return;
         }
-        let Some(packets) = Packets::of(frame).map(Arc::new) else { return };
-        self.group.push(&packets);
-        let (now, ids) = (Instant::now(), self.ids());
-        for id in ids {
-            self.with(id, now, |viewer, _| viewer.offer(now, &packets));
-            if self.outbox.len() > FLUSH_BYTES {
-                self.flush().await;
-            }
+        let Some(packets) = self.duty.cuts.of(frame) else { return };
+        self.round.group.push(&packets);
+        let now = Instant::now();
+        for (id, seat) in &mut self.seats {
+            self.round.look_after(*id, seat, now, |viewer, _| viewer.offer(now, &packets)).await;
         }
+        self.see_off().await;
     }
 
     /// A viewer that negotiated another codec has to ask anew.
-    fn tracks_changed(&mut self, tracks: &Tracks) {
+    async fn tracks_changed(&mut self, tracks: &Tracks) {
         let video = tracks.video().map(|track| track.codec.name());
-        for id in self.ids() {
-            if self.viewers.get(&id).is_some_and(|seat| !seat.viewer.takes_video(video)) {
-                self.remove(id, "codec_changed");
-            }
-        }
+        let cannot = |(id, seat): (&SessionId, &Seat)| {
+            (!seat.viewer.takes_video(video)).then_some((*id, Some("codec_changed")))
+        };
+        self.round.over.extend(self.seats.iter().filter_map(cannot));
+        self.see_off().await;
     }
 
     async fn command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
             Command::Join(id, viewer) => {
-                self.viewers.insert(id, Seat { viewer: *viewer, due: None });
-                self.with(id, now, |_, _| ());
+                self.seats.insert(id, Seat { viewer: *viewer, due: None });
+                self.with(id, now, |_| ()).await;
             }
             Command::Datagram { viewer: id, from, to, data } => {
-                self.with(id, now, |viewer, outbox| viewer.receive(now, from, to, data, outbox));
+                let Some(seat) = self.seats.get_mut(&id) else { return };
+                let act = |viewer: &mut Viewer, outbox: &mut _| {
+                    viewer.receive(now, from, to, data, outbox);
+                };
+                self.round.look_after(id, seat, now, act).await;
             }
             Command::Candidates(id, candidates) => {
-                self.with(id, now, |viewer, _| {
+                let add = |viewer: &mut Viewer| {
                     candidates.iter().for_each(|candidate| viewer.add_candidate(candidate));
-                });
+                };
+                self.with(id, now, add).await;
             }
             Command::Restart(id, restart) => {
-                self.with(id, now, |viewer, _| viewer.restart(now, *restart));
+                self.with(id, now, |viewer| viewer.restart(now, *restart)).await;
             }
-            Command::Leave(id, end) => self.remove(id, end),
+            Command::Leave(id, end) => self.round.over.push((id, Some(end))),
             Command::Close => self.close_all("shutdown").await,
+        }
+        self.see_off().await;
+    }
+
+    async fn with(&mut self, id: SessionId, now: Instant, act: impl FnOnce(&mut Viewer)) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            self.round.look_after(id, seat, now, |viewer, _| act(viewer)).await;
         }
     }
 
     async fn ticks(&mut self) {
         let now = Instant::now();
-        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
-            if at > now {
-                return;
-            }
-            self.timers.pop();
-            match self.viewers.get_mut(&id) {
-                Some(seat) if seat.due == Some(at) => seat.due = None,
-                _ => continue,
-            }
-            self.with(id, now, |viewer, _| viewer.tick(now));
-            if self.outbox.len() > FLUSH_BYTES {
-                self.flush().await;
+        while let Some((at, id)) = self.round.next_due(now) {
+            if let Some(seat) = self.seats.get_mut(&id)
+                && seat.due.take_if(|due| *due == at).is_some()
+            {
+                self.round.look_after(id, seat, now, |viewer, _| viewer.tick(now)).await;
             }
         }
+        self.see_off().await;
     }
 
-    /// Lets something happen to a viewer, and follows it up. The engine reads
-    /// what strangers send: should it panic, that viewer ends and nobody else.
-    fn with(&mut self, id: SessionId, now: Instant, act: impl FnOnce(&mut Viewer, &mut Outbox)) {
-        let Some(Seat { viewer, due }) = self.viewers.get_mut(&id) else { return };
-        let step = || {
-            act(viewer, &mut self.outbox);
-            viewer.settle(now, &self.group, &mut self.outbox)
-        };
-        let Ok(health) = catch_unwind(AssertUnwindSafe(step)) else { return self.abandon(id) };
-        self.sent_bytes.inc_by(viewer.take_sent());
-        match health {
-            Health::Over(end) => self.remove(id, end),
-            Health::Due(at) => {
-                // An engine that is late asks for the past: not a busy loop.
-                let at = at.max(now + Duration::from_millis(1));
-                // An entry that comes too early costs one look, a new one for
-                // every packet would cost a heap that grows.
-                if due.is_none_or(|due| at < due) {
-                    *due = Some(at);
-                    self.timers.push(Reverse((at, id)));
-                }
+    /// Removes those that are over.
+    async fn see_off(&mut self) {
+        while let Some((id, end)) = self.round.over.pop() {
+            if let Some(seat) = self.seats.remove(&id) {
+                self.round.see_off(id, seat, end).await;
             }
-        }
-    }
-
-    fn remove(&mut self, id: SessionId, end: &'static str) {
-        if let Some(Seat { viewer, .. }) = self.viewers.remove(&id) {
-            tracing::info!(stream = %self.stream.name(), viewer = id.short(), end, "viewer left");
-            let close = || viewer.close(Instant::now(), end, &mut self.outbox);
-            match catch_unwind(AssertUnwindSafe(close)) {
-                Ok(sent) => self.sent_bytes.inc_by(sent),
-                Err(_) => self.shared.metrics.panics.inc(),
-            }
-        }
-    }
-
-    /// Drops a viewer whose engine has panicked, without another call of it.
-    fn abandon(&mut self, id: SessionId) {
-        self.shared.metrics.panics.inc();
-        if let Some(Seat { viewer, .. }) = self.viewers.remove(&id) {
-            tracing::error!(stream = %self.stream.name(), viewer = id.short(), "engine panicked");
-            // What it left half done may fall over once more.
-            let _ = catch_unwind(AssertUnwindSafe(|| viewer.abandon()));
         }
     }
 
     async fn close_all(&mut self, end: &'static str) {
-        for id in self.ids() {
-            self.remove(id, end);
-        }
-        self.flush().await;
-    }
-
-    async fn flush(&mut self) {
-        if !self.outbox.is_empty() {
-            let lost = self.shared.socket.send(&mut self.outbox).await;
-            self.shared.metrics.discarded("not_sent", lost);
-        }
-    }
-
-    fn ids(&self) -> Vec<SessionId> {
-        self.viewers.keys().copied().collect()
+        self.round.over.extend(self.seats.keys().map(|id| (*id, Some(end))));
+        self.see_off().await;
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::offer::Offer;
 use super::super::{Config, Metrics, Whep};
 use super::*;
 use crate::auth::Principal;
-use crate::bus::{BusMetrics, Limits, SourceState, SourceStatus};
+use crate::bus::{BusMetrics, Limits, SourceState, SourceStatus, Stream};
 use crate::media::MediaKind;
 
 /// As little as the engine takes.
@@ -48,7 +48,7 @@ async fn a_panic_in_the_engine_ends_that_viewer_only() {
     let (viewer, session) = &tasks[0];
     let from = "127.0.0.1:9".parse().unwrap();
     let datagram = Command::Datagram { viewer: *viewer, from, to: None, data: PANIC.into() };
-    session.task.send(datagram).await.unwrap();
+    whep.tasks.tell(session.task, datagram).await;
 
     // The other one is still heard.
     let (other, session) = &tasks[1];
@@ -57,7 +57,7 @@ async fn a_panic_in_the_engine_ends_that_viewer_only() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!((whep.sessions(), whep.shared.metrics.panics.get()), (1, 1));
-    session.task.send(Command::Leave(*other, "left")).await.unwrap();
+    whep.tasks.tell(session.task, Command::Leave(*other, "left")).await;
     while !hears(0) && heard.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
 
+use super::command::Command;
 use super::engine::{self, Restart};
-use super::fanout::Command;
 use super::fragment::Fragment;
 use super::routes::{
     ACCEPT_PATCH, ACCEPT_POST, Body, Caller, Deps, SDP, SDP_FRAGMENT, has_type, host_address,
@@ -31,8 +31,7 @@ async fn end(
     let Some((id, session)) = find(&deps, &stream, &session, caller) else {
         return no_session();
     };
-    // An error means that the session has just ended by itself.
-    let _ = session.task.send(Command::Leave(id, "left")).await;
+    deps.whep.tasks.tell(session.task, Command::Leave(id, "left")).await;
     // Its task may have much to do before: for requests it is over now.
     deps.whep.shared.unlist(id);
     StatusCode::OK.into_response()
@@ -89,7 +88,8 @@ async fn trickle(
             restart(&deps, id, &session, &fragment, (ufrag, password), &headers).await
         }
         _ => {
-            let _ = session.task.send(Command::Candidates(id, fragment.candidates)).await;
+            let candidates = Command::Candidates(id, fragment.candidates);
+            deps.whep.tasks.tell(session.task, candidates).await;
             StatusCode::NO_CONTENT.into_response()
         }
     }
@@ -112,10 +112,10 @@ async fn restart(
     let etag = HeaderValue::from_str(&format!("\"{ufrag}\"")).expect("hex and quotes");
     let (remote_ufrag, remote_password) = theirs;
     let restart = Restart { ufrag, password, remote_ufrag, remote_password };
-    deps.whep.shared.rename(id, &restart);
-    let _ = session.task.send(Command::Restart(id, Box::new(restart))).await;
-    let candidates = Command::Candidates(id, fragment.candidates.clone());
-    let _ = session.task.send(candidates).await;
+    let (task, tasks) = (session.task, &deps.whep.tasks);
+    deps.whep.shared.board().rename(id, &restart.ufrag, &restart.remote_ufrag);
+    tasks.tell(task, Command::Restart(id, Box::new(restart))).await;
+    tasks.tell(task, Command::Candidates(id, fragment.candidates.clone())).await;
     let kind = HeaderValue::from_static(SDP_FRAGMENT);
     ([(header::CONTENT_TYPE, kind), (header::ETAG, etag)], reply).into_response()
 }

@@ -240,12 +240,8 @@ impl Outbox {
         self.runs.is_empty()
     }
 
-    /// Bytes waiting.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn clear(&mut self) {
+    /// Throws everything away.
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
         // One huge key frame need not be remembered for ever.

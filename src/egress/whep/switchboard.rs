@@ -7,9 +7,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use tokio::sync::mpsc;
-
-use super::fanout::Command;
 use super::socket::Arrival;
 use super::stun::{self, Kind};
 use crate::auth::Principal;
@@ -42,8 +39,12 @@ impl std::fmt::Display for SessionId {
     }
 }
 
+/// A fan-out, by number: numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TaskId(pub(super) u64);
+
 /// Where a session's viewer lives.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) stream: StreamName,
     pub(super) principal: Principal,
@@ -51,7 +52,7 @@ pub(super) struct Session {
     pub(super) remote_ufrag: String,
     /// Ours; also the entity tag, since an ICE restart would change it.
     pub(super) ufrag: String,
-    pub(super) task: mpsc::Sender<Command>,
+    pub(super) task: TaskId,
 }
 
 /// The tables.
@@ -102,10 +103,7 @@ impl Switchboard {
     }
 
     /// Whom a datagram is for; else why it is thrown away.
-    pub(super) fn find(
-        &self,
-        arrival: Arrival<'_>,
-    ) -> Result<(SessionId, &mpsc::Sender<Command>), &'static str> {
+    pub(super) fn find(&self, arrival: Arrival<'_>) -> Result<(SessionId, TaskId), &'static str> {
         let named = match Kind::of(arrival.data) {
             Kind::Unknown => return Err("not_webrtc"),
             Kind::Stun => stun::receiver_ufrag(arrival.data).map(|name| self.by_ufrag.get(name)),
@@ -114,7 +112,7 @@ impl Switchboard {
         let id = named.unwrap_or_else(|| self.by_address.get(&arrival.from));
         let id = id.copied().ok_or("no_session")?;
         let session = self.sessions.get(&id).ok_or("no_session")?;
-        Ok((id, &session.task))
+        Ok((id, session.task))
     }
 }
 
@@ -133,7 +131,6 @@ mod tests {
 
     #[test]
     fn media_is_known_by_address_only_and_only_after_proof() {
-        let (task, _inbox) = mpsc::channel(1);
         let (id, from) = (SessionId::random(), "192.0.2.7:5".parse().unwrap());
         let mut board = Switchboard::default();
         let session = Session {
@@ -141,7 +138,7 @@ mod tests {
             principal: Principal::Anonymous,
             remote_ufrag: "theirs".into(),
             ufrag: "ours".into(),
-            task,
+            task: TaskId(1),
         };
         board.add(id, session);
         let dtls = Arrival { from, to: None, data: &[22, 0] };

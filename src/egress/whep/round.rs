@@ -1,0 +1,148 @@
+//! Looking after one viewer after another: what they share, and what of each
+//! is to be remembered.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
+
+use super::group::Group;
+use super::shared::Shared;
+use super::socket::Outbox;
+use super::switchboard::SessionId;
+use super::viewer::{Health, Viewer};
+use crate::bus::Stream;
+use crate::media::StreamName;
+
+/// What is due later than [`SOON`] waits for the next of these marks: a
+/// thousand viewers' housekeeping wakes the thread ten times a second, not a
+/// thousand times.
+const MARK: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(150);
+
+/// A viewer, and when it wants to be looked after.
+pub(super) struct Seat {
+    pub(super) viewer: Viewer,
+    pub(super) due: Option<Instant>,
+}
+
+/// What a fan-out's viewers share.
+pub(super) struct Round {
+    stream: StreamName,
+    shared: Arc<Shared>,
+    pub(super) group: Group,
+    /// Emptied after every viewer, while the processor still has it at hand.
+    outbox: Outbox,
+    /// Due times; a viewer has one valid entry, the one its seat names.
+    timers: BinaryHeap<Reverse<(Instant, SessionId)>>,
+    began: Instant,
+    /// Viewers to be seen off, and why; without a reason, the engine panicked.
+    pub(super) over: Vec<(SessionId, Option<&'static str>)>,
+    sent_bytes: IntCounter,
+}
+
+impl Round {
+    pub(super) fn new(stream: &Stream, shared: Arc<Shared>) -> Self {
+        Self {
+            stream: stream.name().clone(),
+            group: Group::new(stream.buffer_bytes().1),
+            sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
+            shared,
+            outbox: Outbox::default(),
+            timers: BinaryHeap::new(),
+            began: Instant::now(),
+            over: Vec::new(),
+        }
+    }
+
+    /// Lets something happen to a viewer, and follows it up. The engine reads
+    /// what strangers send: should it panic, that viewer ends and nobody else.
+    pub(super) async fn look_after(
+        &mut self,
+        id: SessionId,
+        seat: &mut Seat,
+        now: Instant,
+        act: impl FnOnce(&mut Viewer, &mut Outbox),
+    ) {
+        let step = || {
+            act(&mut seat.viewer, &mut self.outbox);
+            seat.viewer.settle(now, &self.group, &mut self.outbox)
+        };
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Health::Due(at)) => self.remind(id, &mut seat.due, at, now),
+            Ok(Health::Over(end)) => self.over.push((id, Some(end))),
+            Err(_) => {
+                self.outbox.clear();
+                self.over.push((id, None));
+            }
+        }
+        self.sent_bytes.inc_by(seat.viewer.take_sent());
+        self.flush().await;
+    }
+
+    fn remind(&mut self, id: SessionId, due: &mut Option<Instant>, at: Instant, now: Instant) {
+        // An engine that is late asks for the past: not a busy loop.
+        let mut at = at.max(now + Duration::from_millis(1));
+        if at > now + SOON {
+            let marks = (at - self.began).as_nanos().div_ceil(MARK.as_nanos());
+            at = self.began + MARK * u32::try_from(marks).unwrap_or(u32::MAX);
+        }
+        // An entry that comes too early costs one look, a new one for every
+        // packet would cost a heap that grows.
+        if due.is_none_or(|due| at < due) {
+            *due = Some(at);
+            self.timers.push(Reverse((at, id)));
+        }
+    }
+
+    /// When somebody is to be looked after next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes the next reminder, once it is due.
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<(Instant, SessionId)> {
+        let Reverse((at, _)) = self.timers.peek()?;
+        if *at > now {
+            return None;
+        }
+        self.timers.pop().map(|Reverse(reminder)| reminder)
+    }
+
+    /// Says goodbye to a viewer; one whose engine has panicked is dropped
+    /// without another call of it.
+    pub(super) async fn see_off(&mut self, id: SessionId, seat: Seat, end: Option<&'static str>) {
+        let (stream, viewer) = (&self.stream, id.short());
+        let done = match end {
+            Some(end) => {
+                tracing::info!(%stream, viewer, end, "viewer left");
+                let close = || seat.viewer.close(Instant::now(), end, &mut self.outbox);
+                catch_unwind(AssertUnwindSafe(close))
+            }
+            None => {
+                tracing::error!(%stream, viewer, "engine panicked");
+                self.shared.metrics.panics.inc();
+                // What it left half done may fall over once more.
+                catch_unwind(AssertUnwindSafe(|| seat.viewer.abandon())).map(|()| 0).or(Ok(0))
+            }
+        };
+        match done {
+            Ok(sent) => self.sent_bytes.inc_by(sent),
+            Err(_) => {
+                self.outbox.clear();
+                self.shared.metrics.panics.inc();
+            }
+        }
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        if !self.outbox.is_empty() {
+            let lost = self.shared.socket.send(&mut self.outbox).await;
+            self.shared.metrics.discarded("not_sent", lost);
+        }
+    }
+}
