@@ -19,14 +19,15 @@ struct Holdings {
     tasks: usize,
 }
 
-/// `gateway` is the runtime whose tasks count: viewers have one of their own.
-fn holdings(gateway: &Handle) -> Holdings {
+/// `ours` is the runtime whose tasks count, with the media threads': viewers
+/// have one of their own.
+fn holdings(ours: &Handle, gateway: &Gateway) -> Holdings {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     Holdings {
         resident_kib: line.split_whitespace().next().unwrap().parse().unwrap(),
         descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
-        tasks: gateway.metrics().num_alive_tasks(),
+        tasks: ours.metrics().num_alive_tasks() + gateway.whep.tasks(),
     }
 }
 
@@ -91,7 +92,7 @@ fn two_thousand_sessions_leave_nothing_behind() {
             assert!(Instant::now() < end, "{} sessions are left", gateway.whep.sessions());
             std::thread::sleep(Duration::from_millis(20));
         }
-        holdings(ours.handle())
+        holdings(ours.handle(), &gateway)
     };
     // What is made once, and what the allocator keeps.
     let start = round(200, 8);

@@ -85,14 +85,16 @@ pub(super) enum Report {
 
 /// One viewer's connection.
 pub(super) struct Peer {
-    ice: Agent,
+    /// Boxed, as is `dtls`: both are large, and no picture needs either. What
+    /// one needs lies close together.
+    ice: Box<Agent>,
     ticked: Instant,
     /// Something has happened since the last [`Peer::drain`], or the last look
     /// at the deadlines: for a picture alone neither engine is asked.
     touched: bool,
     due: Option<Instant>,
     due_known: bool,
-    dtls: Dtls,
+    dtls: Box<Dtls>,
     keys: Option<Box<Keys>>,
     /// The viewer's address that DTLS and media go to.
     path: Option<SocketAddr>,
@@ -163,13 +165,14 @@ impl Peer {
         }
         let theirs = (offer.ufrag.clone(), offer.password.clone());
         ice.start_connectivity_checks(now, offer.lite, theirs.0, theirs.1)?;
+        let dtls = Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive);
         let mut peer = Self {
-            ice,
+            ice: Box::new(ice),
             ticked: now,
             touched: true,
             due: None,
             due_known: false,
-            dtls: Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive),
+            dtls: Box::new(dtls),
             keys: None,
             path: None,
             selected: false,

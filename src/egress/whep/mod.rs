@@ -1,7 +1,8 @@
 //! WHEP: WebRTC for viewers (draft-ietf-wish-whep).
 //!
-//! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`, `fragment`), sessions and
-//! the task per stream that drives them (`sessions`, `fanout`, `viewer`),
+//! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
+//! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
+//! media thread (`threads`, `tasks`, `fanout`, `round`, `viewer`, `place`),
 //! frames as RTP payloads (`packetizer`), the engine behind a narrow interface
 //! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
 //! port of all viewers (`socket`, `switchboard`).
@@ -10,8 +11,8 @@
 //! Promise: a viewer's first picture is the newest key frame there is, not the
 //! camera's next one; an offer that cannot be served gets a problem that says
 //! why, never a connection without a picture. A frame is cut into packets once
-//! per stream, and read from the bus once, whatever the number of viewers; for
-//! each of them it is sealed once, in the buffer it is sent from.
+//! per stream, and read from the bus once per media thread, whatever the number
+//! of viewers; for each of them it is sealed once, in the buffer it is sent from.
 
 mod answer;
 mod backlog;

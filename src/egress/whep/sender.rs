@@ -35,6 +35,9 @@ const REPAIR_BURST: f64 = 262_144.0;
 /// What a sender report measures, with our name.
 const REPORT_BYTES: usize = 48;
 
+/// Most bytes around a payload: header and SRTP tag.
+const OVERHEAD: usize = HEADER_BYTES + 16;
+
 /// Sender reports that a viewer may refer to.
 const REPORTS: usize = 8;
 
@@ -169,6 +172,8 @@ impl Sender {
         outbox: &mut Outbox,
     ) -> usize {
         let (first, mut bytes) = (self.stream.index, 0);
+        let size: usize = packets.payloads[range.clone()].iter().map(Payload::size).sum();
+        outbox.reserve(size + range.len() * OVERHEAD);
         for payload in &packets.payloads[range.clone()] {
             let content = Content {
                 timestamp: self.timestamp(ticks, payload),

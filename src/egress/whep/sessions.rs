@@ -37,6 +37,11 @@ pub struct Whep {
     receiver: tokio::task::AbortHandle,
 }
 
+/// Batches of datagrams closer than this are gathered for so long: a repair may
+/// come that much later.
+const CROWDED: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
+
 /// A session that has just begun.
 pub(super) struct Begun {
     pub(super) id: SessionId,
@@ -177,7 +182,14 @@ impl Drop for Whep {
 /// The socket's task: finds each datagram's viewer.
 async fn receive(shared: Arc<Shared>, tasks: Arc<Tasks>) {
     let mut inbox = shared.socket.inbox();
+    let mut crowded = false;
     loop {
+        // A crowd's datagrams are taken several at a time: each wake-up costs
+        // more than what it brings.
+        if crowded {
+            tokio::time::sleep(GATHER).await;
+        }
+        let asked = Instant::now();
         let received = shared.socket.receive(&mut inbox, |arrival| {
             let found = shared.board().find(arrival);
             let sent = found.and_then(|(viewer, task)| {
@@ -188,7 +200,9 @@ async fn receive(shared: Arc<Shared>, tasks: Arc<Tasks>) {
                 shared.metrics.discarded(reason, 1);
             }
         });
-        if let Err(error) = received.await {
+        let received = received.await;
+        crowded = asked.elapsed() < CROWDED;
+        if let Err(error) = received {
             // A viewer's port that is closed, for one; never a reason to stop.
             tracing::debug!(%error, "receiving on the WebRTC port");
             tokio::time::sleep(Duration::from_millis(1)).await;

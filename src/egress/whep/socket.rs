@@ -30,6 +30,9 @@ pub(super) struct Socket {
     io: AsyncFd<UdpSocket>,
     state: UdpSocketState,
     ipv6: bool,
+    /// Bound to every address: which of them a datagram leaves from is to be
+    /// said.
+    everywhere: bool,
 }
 
 /// A datagram that came in.
@@ -82,7 +85,7 @@ impl Socket {
         let io = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let io = watched(io, Interest::READABLE)?;
-        Ok(Self { io, state, ipv6: address.is_ipv6() })
+        Ok(Self { io, state, ipv6: address.is_ipv6(), everywhere: address.ip().is_unspecified() })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -160,7 +163,10 @@ impl Socket {
             ecn: None,
             contents,
             segment_size: (segment < contents.len()).then_some(segment),
-            src_ip: run.from.map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
+            src_ip: run
+                .from
+                .filter(|_| self.everywhere)
+                .map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
         };
         let send = || self.state.try_send(UdpSockRef::from(self.io.get_ref()), &transmit);
         let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
@@ -234,6 +240,11 @@ impl Outbox {
     #[cfg(test)]
     pub(super) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         self.runs.iter().flat_map(|run| self.bytes[run.start..run.end].chunks(run.segment))
+    }
+
+    /// Makes room for so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
     }
 
     pub(super) fn is_empty(&self) -> bool {
