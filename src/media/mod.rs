@@ -18,8 +18,8 @@ pub use frame::{Draft, Frame, FrameKind};
 pub use h264::{Avc, AvcPps, AvcSps, PicOrder, VuiPlace};
 pub use h265::{Hevc, HevcPps, HevcSps};
 pub use nal::{
-    BadParameterSet, BitReader, FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE, NalUnits,
-    length_prefixed, unescape,
+    BadParameterSet, BitReader, BitWriter, FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE,
+    NalUnits, escape, length_prefixed, unescape,
 };
 pub use name::{BadStreamName, Quality, StreamName};
 pub use time::{ClockRate, MediaTime, WallTime};

@@ -158,6 +158,66 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// Writes an RBSP bit by bit (H.264 §7.2, §9.1), to go through [`escape`].
+#[derive(Clone, Debug, Default)]
+pub struct BitWriter {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl BitWriter {
+    /// `u(n)`: the lowest `count` bits of `value`.
+    pub fn bits(&mut self, value: u32, count: u32) {
+        for at in (0..count).rev() {
+            if self.used.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= (value >> at & 1) as u8 * (0x80 >> (self.used % 8));
+            }
+            self.used += 1;
+        }
+    }
+
+    /// `ue(v)` of a small number.
+    pub fn ue(&mut self, value: u32) {
+        let code = value + 1;
+        let length = 32 - code.leading_zeros();
+        self.bits(0, length - 1);
+        self.bits(code, length);
+    }
+
+    /// The next `count` bits of `from`; `None` when it has not that many.
+    pub fn copy(&mut self, from: &mut BitReader<'_>, count: usize) -> Option<()> {
+        for _ in 0..count {
+            self.bits(from.bits(1).ok()?, 1);
+        }
+        Some(())
+    }
+
+    /// All of it, with the stop bit of §7.3.2.11.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.bits(1, 1);
+        self.bytes
+    }
+}
+
+/// Puts emulation prevention bytes in (H.264 §7.4.1.1): what [`unescape`]
+/// undoes.
+pub fn escape(rbsp: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rbsp.len() + 4);
+    let mut zeros = 0;
+    for &byte in rbsp {
+        if zeros >= 2 && byte <= 3 {
+            out.push(3);
+            zeros = 0;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        out.push(byte);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +234,13 @@ mod tests {
     #[test]
     fn emulation_prevention_is_removed() {
         assert_eq!(unescape(&[7, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]), [7, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn escaping_is_what_unescaping_undoes() {
+        for rbsp in [&[7, 0, 0, 0, 0, 0, 1][..], &[7, 0, 0, 3, 0, 0, 2, 9], &[7, 0, 0]] {
+            assert_eq!(unescape(&escape(rbsp)), rbsp);
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 
 use crate::bus::{Join, Seen, Stream};
-use crate::media::{Avc, AvcSps, BitReader, Codec, Frame, NalUnits, PicOrder, Track, unescape};
+use crate::media::{
+    Avc, AvcSps, BitReader, BitWriter, Codec, Frame, NalUnits, PicOrder, Track, escape, unescape,
+};
 
 /// Whether the SPS leaves room for B-frames.
 pub(super) fn is_possible(avc: &Avc) -> bool {
@@ -117,63 +119,6 @@ fn renumbered(mut out: BitWriter, bits: &mut BitReader<'_>) -> Option<Bytes> {
     Some(escape(&out.finish()).into())
 }
 
-/// Writes an RBSP bit by bit (H.264 §7.2, §9.1).
-#[derive(Default)]
-struct BitWriter {
-    bytes: Vec<u8>,
-    used: u32,
-}
-
-impl BitWriter {
-    fn bits(&mut self, value: u32, count: u32) {
-        for at in (0..count).rev() {
-            if self.used.is_multiple_of(8) {
-                self.bytes.push(0);
-            }
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= (value >> at & 1) as u8 * (0x80 >> (self.used % 8));
-            }
-            self.used += 1;
-        }
-    }
-
-    /// `ue(v)` of a small number.
-    fn ue(&mut self, value: u32) {
-        let code = value + 1;
-        let length = 32 - code.leading_zeros();
-        self.bits(0, length - 1);
-        self.bits(code, length);
-    }
-
-    fn copy(&mut self, from: &mut BitReader<'_>, count: usize) -> Option<()> {
-        for _ in 0..count {
-            self.bits(from.bits(1).ok()?, 1);
-        }
-        Some(())
-    }
-
-    /// With the stop bit of §7.3.2.11.
-    fn finish(mut self) -> Vec<u8> {
-        self.bits(1, 1);
-        self.bytes
-    }
-}
-
-/// Puts emulation prevention bytes in (§7.4.1.1).
-fn escape(rbsp: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rbsp.len() + 4);
-    let mut zeros = 0;
-    for &byte in rbsp {
-        if zeros >= 2 && byte <= 3 {
-            out.push(3);
-            zeros = 0;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        out.push(byte);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,13 +204,6 @@ mod tests {
         assert_eq!(ordered(&sps), None);
         for end in 0..sps.len() {
             let _must_not_panic = ordered(&sps[..end]);
-        }
-    }
-
-    #[test]
-    fn escaping_is_what_unescaping_undoes() {
-        for rbsp in [&[7, 0, 0, 0, 0, 0, 1][..], &[7, 0, 0, 3, 0, 0, 2, 9], &[7, 0, 0]] {
-            assert_eq!(unescape(&escape(rbsp)), rbsp);
         }
     }
 }
