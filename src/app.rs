@@ -22,6 +22,7 @@ use crate::api::{self, Readiness};
 use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
 use crate::config::{Config, StreamConfig};
 use crate::egress::hls::{self, Hls};
+use crate::egress::mjpeg::{self, Pictures};
 use crate::egress::mse::{self, Mse};
 use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
@@ -116,6 +117,10 @@ impl App {
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
         let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
         families.register(Box::new(hls.collector()?))?;
+        let picture_metrics =
+            mjpeg::Metrics::register(&families)?.counting_panics(ingest_metrics.panics());
+        let pictures = Pictures::new(picture_metrics);
+        families.register(Box::new(pictures.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         if let Some((tls, files)) = tls.zip(config.tls) {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
@@ -165,6 +170,12 @@ impl App {
                 access: access.clone(),
                 origins: Arc::clone(&origins),
                 mse: Mse::new(&sessions, stop.clone(), tasks.clone()),
+            }))
+            .merge(mjpeg::routes(mjpeg::Deps {
+                registry: registry.clone(),
+                access: access.clone(),
+                pictures,
+                sessions: sessions.clone(),
             }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
             .merge(pages::routes(registry));

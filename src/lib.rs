@@ -1,8 +1,8 @@
 //! Porthole: RTSP cameras in any browser, without re-encoding.
 //!
 //! Porthole pulls IP cameras over RTSP, puts their frames on a bus, and lets
-//! independent outputs repackage them for browsers. No picture is ever
-//! decoded or encoded on the way.
+//! independent outputs repackage them for browsers. No picture is
+//! decoded or encoded on the way, but for snapshots.
 //!
 //! # Glossary
 //!
@@ -12,7 +12,7 @@
 //!   chooses between the two by **quality**, `main` or `sub`.
 //! - **track**: one elementary stream of it, with its codec's parameters.
 //! - **frame**: one coded picture, or one packet's worth of sound.
-//! - **output**: a way to watch: `whep`, `mse`, `hls`, `rtsp`.
+//! - **output**: a way to watch: `whep`, `mse`, `hls`, `mjpeg`, `rtsp`.
 //! - **viewer**: a browser or program that watches; **session**: one viewer's
 //!   connection to one output.
 //!
@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! main → cli → app → every room, wiring only
-//! ingest → timeline → bus ← egress::{whep, mse, hls, rtsp}, api, pages
+//! ingest → timeline → bus ← egress::{whep, mse, hls, mjpeg, rtsp}, api, pages
 //! ingest, timeline, bus, egress, cmaf → media      egress::{mse, hls} → cmaf
 //! egress, api, pages, go2rtc → auth, http          config → each room's Config type
 //! ```

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use super::ring::{Limits, Ring, Writer};
+use super::ring::{Limits, Ring, Slot, Writer};
 use super::subscription::{Join, Subscription};
 use super::{BusMetrics, SourceStatus};
 use crate::fault::{Code, Fault};
@@ -125,6 +125,15 @@ impl Stream {
     /// until the camera sends the next one.
     pub fn can_start(&self) -> bool {
         self.ring.newest_entry().is_some()
+    }
+
+    /// The frame that a reader which joins at [`Join::NewestKey`] starts at: for
+    /// those who want it alone.
+    pub fn newest_entry(&self) -> Option<Arc<Frame>> {
+        match self.ring.get(self.ring.newest_entry()?) {
+            Slot::Frame(frame) => Some(frame),
+            Slot::Future | Slot::Gone => None,
+        }
     }
 
     /// What the source is doing now.

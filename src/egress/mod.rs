@@ -5,6 +5,7 @@
 //! another, none knows `ingest`.
 
 pub mod hls;
+pub mod mjpeg;
 pub mod mse;
 pub mod rtsp;
 pub mod whep;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::nal::{FrameRate, MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE};
+use super::vui::{Colour, Vui};
 use super::{BadParameterSet, BitReader, PixelSize, unescape};
 
 /// Most sets of one kind; `avcC` counts them in a byte (ISO/IEC 14496-15
@@ -98,16 +99,24 @@ pub struct AvcSps {
     pub pic_order: PicOrder,
     /// `max_num_ref_frames`.
     pub max_num_ref_frames: u32,
+    /// Where that stands, as [`VuiPlace`] counts.
+    pub max_num_ref_frames_at: usize,
     /// `gaps_in_frame_num_value_allowed_flag`.
     pub frame_num_gaps_allowed: bool,
     /// `frame_mbs_only_flag`; otherwise slices may code fields.
     pub frame_mbs_only: bool,
     /// Picture size after cropping.
     pub size: PixelSize,
+    /// Macroblocks of 16 x 16 samples of a picture before cropping.
+    pub macroblocks: u32,
     /// See [`Avc::max_num_reorder_frames`].
     pub max_num_reorder_frames: Option<u32>,
     /// Nominal frame rate of the VUI; cameras often lie, so measure as well.
     pub frame_rate: Option<FrameRate>,
+    /// What its samples mean.
+    pub colour: Colour,
+    /// Width and height of a sample, where the VUI tells them (table E-1).
+    pub sample_aspect: Option<(u16, u16)>,
     /// Where the VUI is, for whoever rewrites it.
     pub vui: VuiPlace,
 }
@@ -154,6 +163,7 @@ impl AvcSps {
         }
         let log2_max_frame_num = 4 + r.ue_up_to(12, "log2_max_frame_num is above 16")?;
         let pic_order = read_pic_order(&mut r)?;
+        let max_num_ref_frames_at = r.position();
         let max_num_ref_frames = r.ue_up_to(16, "more than 16 reference frames")?;
         let frame_num_gaps_allowed = r.flag()?;
         let (width_mbs, height_units) = (r.ue()?, r.ue()?);
@@ -192,11 +202,16 @@ impl AvcSps {
             log2_max_frame_num,
             pic_order,
             max_num_ref_frames,
+            max_num_ref_frames_at,
             frame_num_gaps_allowed,
             frame_mbs_only,
             size,
+            // Sides of at most 16,384 samples, by `cropped`.
+            macroblocks: (width_mbs + 1) * (height_units + 1) * per_unit,
             max_num_reorder_frames: if ordered { Some(0) } else { vui.max_num_reorder_frames },
             frame_rate: vui.frame_rate,
+            colour: vui.colour,
+            sample_aspect: vui.sample_aspect,
             vui: VuiPlace { present: vui_present, restriction: vui.restriction },
         })
     }
@@ -290,85 +305,6 @@ fn cropped(
         Some(side) if side > 0 && coded <= u64::from(MAX_PICTURE_SIDE) => Ok(side as u32),
         _ => Err(BadParameterSet("the picture is empty or above 16,384 samples a side")),
     }
-}
-
-/// Video usability information, as far as it went (annex E.1.1).
-#[derive(Default)]
-struct Vui {
-    frame_rate: Option<FrameRate>,
-    max_num_reorder_frames: Option<u32>,
-    restriction: Option<usize>,
-}
-
-impl Vui {
-    fn read(r: &mut BitReader<'_>) -> Self {
-        let mut vui = Self::default();
-        // An early end keeps what was read before it.
-        let _cut_short = vui.fill(r);
-        vui
-    }
-
-    fn fill(&mut self, r: &mut BitReader<'_>) -> Result<(), BadParameterSet> {
-        if r.flag()? && r.bits(8)? == 255 {
-            r.bits(32)?; // Extended_SAR: width and height
-        }
-        if r.flag()? {
-            r.flag()?; // overscan_appropriate_flag
-        }
-        if r.flag()? {
-            r.bits(4)?; // video_format, video_full_range_flag
-            if r.flag()? {
-                r.bits(24)?; // primaries, transfer, matrix
-            }
-        }
-        if r.flag()? {
-            r.ue()?; // chroma_sample_loc_type of both fields
-            r.ue()?;
-        }
-        if r.flag()? {
-            let (tick, scale) = (r.bits(32)?, r.bits(32)?);
-            r.flag()?; // fixed_frame_rate_flag
-            // A tick is one field (§E.2.1), so a frame takes two.
-            self.frame_rate = FrameRate::new(scale, tick.saturating_mul(2));
-        }
-        let nal_hrd = r.flag()?;
-        if nal_hrd {
-            skip_hrd(r)?;
-        }
-        let vcl_hrd = r.flag()?;
-        if vcl_hrd {
-            skip_hrd(r)?;
-        }
-        if nal_hrd || vcl_hrd {
-            r.flag()?; // low_delay_hrd_flag
-        }
-        r.flag()?; // pic_struct_present_flag
-        let restriction = r.position();
-        let restricted = r.flag()?;
-        self.restriction = Some(restriction);
-        if restricted {
-            r.flag()?; // motion_vectors_over_pic_boundaries_flag
-            for _ in 0..4 {
-                r.ue()?; // bytes and bits denominators, vector lengths
-            }
-            let reorder = r.ue_up_to(16, "more than 16 frames are reordered")?;
-            self.max_num_reorder_frames = Some(reorder);
-        }
-        Ok(())
-    }
-}
-
-/// Annex E.1.2.
-fn skip_hrd(r: &mut BitReader<'_>) -> Result<(), BadParameterSet> {
-    let schedules = 1 + r.ue_up_to(31, "an HRD has more than 32 schedules")?;
-    r.bits(8)?; // bit_rate_scale, cpb_size_scale
-    for _ in 0..schedules {
-        r.ue()?;
-        r.ue()?;
-        r.flag()?;
-    }
-    r.bits(20)?; // lengths of delays and offsets
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod nal;
 mod name;
 mod time;
 mod track;
+mod vui;
 
 pub use codec::{Aac, Codec, G711Law, Jpeg, PixelSize};
 pub use frame::{Draft, Frame, FrameKind};
@@ -24,3 +25,4 @@ pub use nal::{
 pub use name::{BadStreamName, Quality, StreamName};
 pub use time::{ClockRate, MediaTime, WallTime};
 pub use track::{MediaKind, Track, TrackId, Tracks};
+pub use vui::Colour;

@@ -204,7 +204,7 @@ fn packet_times(path: &str) -> Vec<(i64, i64)> {
 }
 
 /// NAL units of each access unit; an AUD begins one.
-fn access_units(data: &[u8], hevc: bool) -> Vec<Vec<Bytes>> {
+pub(crate) fn access_units(data: &[u8], hevc: bool) -> Vec<Vec<Bytes>> {
     let mut units: Vec<Vec<Bytes>> = Vec::new();
     let starts: Vec<usize> =
         data.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at).collect();
@@ -223,7 +223,7 @@ fn access_units(data: &[u8], hevc: bool) -> Vec<Vec<Bytes>> {
     units
 }
 
-fn is_slice(unit: &[u8], hevc: bool) -> bool {
+pub(crate) fn is_slice(unit: &[u8], hevc: bool) -> bool {
     if hevc { unit[0] >> 1 & 0x3f < 32 } else { (1..=5).contains(&(unit[0] & 0x1f)) }
 }
 
@@ -231,7 +231,7 @@ fn is_key(unit: &[u8], hevc: bool) -> bool {
     if hevc { (16..=23).contains(&(unit[0] >> 1 & 0x3f)) } else { unit[0] & 0x1f == 5 }
 }
 
-fn video_codec(units: &[Bytes], hevc: bool) -> Codec {
+pub(crate) fn video_codec(units: &[Bytes], hevc: bool) -> Codec {
     let of = |kind: u8| -> Vec<Bytes> {
         let kind_of = |unit: &Bytes| if hevc { unit[0] >> 1 & 0x3f } else { unit[0] & 0x1f };
         units.iter().filter(|unit| kind_of(unit) == kind).cloned().collect()

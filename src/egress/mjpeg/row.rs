@@ -1,0 +1,129 @@
+//! A row of pictures: `multipart/x-mixed-replace`, as browsers show it in an
+//! `<img>`.
+//!
+//! Nothing is queued for a viewer: the next picture is looked for when its
+//! connection takes more bytes, and it is the newest then.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Moment};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use prometheus::IntCounter;
+use tokio::time::{Instant, sleep_until};
+
+use super::Pictures;
+use super::newest::newer;
+use super::pictures::Width;
+use crate::bus::Stream;
+use crate::http::OutputSessions;
+
+/// What stands between parts; no JPEG holds it behind a line's end.
+pub(super) const BOUNDARY: &str = "porthole-picture";
+
+/// One viewer's row.
+pub(super) struct Row {
+    pictures: Arc<Pictures>,
+    stream: Arc<Stream>,
+    width: Option<Width>,
+    /// Least time between two pictures.
+    pace: Duration,
+}
+
+/// A row that is counted.
+pub(super) struct Counted {
+    row: Row,
+    session: Session,
+}
+
+/// A viewer, counted until it leaves.
+struct Session {
+    sessions: OutputSessions,
+    sent_bytes: IntCounter,
+    begun: Moment,
+    end: &'static str,
+}
+
+impl Session {
+    fn end_with(&mut self, why: &'static str) {
+        self.end = why;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.sessions.add("connected", -1);
+        self.sessions.ended(self.end, self.begun.elapsed().as_secs_f64());
+    }
+}
+
+impl Row {
+    pub(super) fn new(
+        pictures: Arc<Pictures>,
+        stream: Arc<Stream>,
+        width: Option<Width>,
+        pace: Duration,
+    ) -> Self {
+        Self { pictures, stream, width, pace }
+    }
+
+    /// Counts it as a viewer from now on.
+    pub(super) fn counted(
+        self,
+        sessions: OutputSessions,
+        sent_bytes: IntCounter,
+        begun: Moment,
+    ) -> Counted {
+        sessions.add("connected", 1);
+        Counted { row: self, session: Session { sessions, sent_bytes, begun, end: "closed" } }
+    }
+
+    /// The newest picture after `version` that can be shown, and its version.
+    /// `None` once the source has failed: the last picture would stay as if it
+    /// were now.
+    async fn next(&self, mut version: u64) -> Option<(u64, Bytes)> {
+        loop {
+            let original = newer(&self.pictures, &self.stream, version).await.ok()?;
+            version = original.version;
+            // One that cannot be decoded is passed over.
+            if let Ok(file) = self.pictures.file(&original, self.width).await {
+                return Some((version, file));
+            }
+        }
+    }
+}
+
+impl Counted {
+    /// The body that begins with this picture; `held` is let go with it.
+    pub(super) fn body(self, version: u64, file: Bytes, held: impl Send + 'static) -> Body {
+        self.session.sent_bytes.inc_by(file.len() as u64);
+        self.session.sessions.first_frame(self.session.begun.elapsed().as_secs_f64());
+        let opening = Bytes::from(format!("--{BOUNDARY}\r\n"));
+        let first = part(file);
+        let due = Instant::now() + self.row.pace;
+        let rest = stream::unfold(
+            (self, held, version, due),
+            |(mut row, held, version, due)| async move {
+                sleep_until(due).await;
+                let Some((version, file)) = row.row.next(version).await else {
+                    row.session.end_with("source");
+                    return None;
+                };
+                row.session.sent_bytes.inc_by(file.len() as u64);
+                let due = Instant::now() + row.row.pace;
+                Some((part(file), (row, held, version, due)))
+            },
+        );
+        let parts = stream::iter([first]).chain(rest).flat_map(stream::iter);
+        Body::from_stream(stream::iter([opening]).chain(parts).map(Ok::<_, Infallible>))
+    }
+}
+
+/// A part, with the boundary behind it: browsers show a picture when they meet
+/// the next boundary, and that must not wait for the next picture.
+fn part(file: Bytes) -> [Bytes; 3] {
+    let head = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", file.len());
+    [head.into(), file, Bytes::from(format!("\r\n--{BOUNDARY}\r\n"))]
+}
