@@ -143,15 +143,44 @@ fn joining_live_or_at_the_next_key_frame_sees_nothing_old() {
 }
 
 #[test]
-fn frames_before_the_newest_key_frame_leave_after_the_slack() {
+fn groups_leave_whole_once_the_next_one_is_older_than_the_slack() {
     let second = 25;
     let mut camera = Camera::new(Limits { bytes: 1 << 20, slack_nanos: 2_000_000_000 });
+    let mut late = camera.stream.subscribe("test", Join::Live);
     for _ in 0..10 {
         camera.publish_gop_of(second);
     }
-    let (held, _) = camera.stream.buffer_bytes();
-    // Two seconds of slack behind the newest frame, give or take a frame.
-    assert!((2 * second..=2 * second + 1).contains(&held), "{held}");
+    // The newest three groups: the second of them began less than 2 s ago.
+    assert_eq!(camera.stream.buffer_bytes().0, 3 * second);
+    let mut oldest = camera.stream.subscribe("test", Join::OldestKey);
+    assert_eq!(drain(&mut oldest).len(), 3 * second);
+    // A frame more, and it began exactly 2 s ago; another, and the first goes.
+    camera.publish_gop_of(1);
+    assert_eq!(camera.stream.buffer_bytes().0, 3 * second + 1);
+    camera.publish(FrameKind::Delta, 1);
+    assert_eq!(camera.stream.buffer_bytes().0, 2 * second + 2);
+    // Overrun, so back at the newest key frame.
+    assert_eq!(drain(&mut late).len(), 3);
+}
+
+#[test]
+fn a_ring_grows_with_what_it_holds_and_no_reader_notices() {
+    let mut camera = Camera::new(Limits { bytes: 1 << 20, slack_nanos: 0 });
+    let mut follower = camera.stream.subscribe("test", Join::Live);
+    // One long group, past every power of two up to the most there is.
+    let most = 4096;
+    for number in 1..=most {
+        camera.publish(if number == 1 { FrameKind::Key } else { FrameKind::Delta }, 1);
+        assert_eq!(drain(&mut follower).len(), 1, "{number}");
+    }
+    let mut late = camera.stream.subscribe("test", Join::NewestKey);
+    let seen = drain(&mut late);
+    assert_eq!((seen.len(), &seen[0], &seen[most - 1]), (most, &Key(1), &Delta(most as u64)));
+    // One more, and the oldest goes.
+    camera.publish(FrameKind::Delta, 1);
+    assert_eq!(camera.stream.buffer_bytes().0, most);
+    assert!(!camera.stream.can_start());
+    assert_eq!(drain(&mut follower), [Delta(most as u64 + 1)]);
 }
 
 #[tokio::test]
