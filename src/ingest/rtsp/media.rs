@@ -9,13 +9,23 @@ use std::io;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::receiver::{Packet, Receiver};
 use super::reception::Arrivals;
 use super::rtcp::{self, Reporter, SenderReport};
 use super::transport::Path;
 use super::udp::{Datagram, Ports};
+use crate::ingest::spare::Spares;
+
+/// Room for the datagrams that come at once: a picture's, or a part of a large
+/// one's.
+const LANDED: usize = 64 << 10;
+
+thread_local! {
+    /// Buffers in which nothing is in flight.
+    static SPARES: Spares = const { Spares::new() };
+}
 
 /// What comes from a camera.
 #[derive(Debug)]
@@ -42,6 +52,8 @@ struct Track {
 #[derive(Debug, Default)]
 pub(super) struct Media {
     tracks: Vec<Track>,
+    /// Of what datagrams became slices; none while nothing is ready.
+    landed: Option<BytesMut>,
 }
 
 impl Media {
@@ -108,6 +120,9 @@ impl Media {
         if self.tracks.iter().all(|track| track.ports.is_none()) {
             return pending().await;
         }
+        let landed = self.landed.get_or_insert_with(|| SPARES.with(Spares::take));
+        // Its own memory again, unless something that it held still waits.
+        landed.reserve(LANDED);
         // All of them each time, so that a flood on one does not drown the others.
         poll_fn(|context| {
             let now = tokio::time::Instant::now().into_std();
@@ -115,7 +130,10 @@ impl Media {
             for Track { ports, receiver, report, .. } in &mut self.tracks {
                 let Some(ports) = ports else { continue };
                 let received = ports.poll_receive(context, |datagram| match datagram {
-                    Datagram::Rtp(data) => receiver.push(Bytes::copy_from_slice(data), now),
+                    Datagram::Rtp(data) => {
+                        landed.extend_from_slice(data);
+                        receiver.push(landed.split().freeze(), now);
+                    }
                     Datagram::Rtcp(data) => {
                         if let Some(news) = rtcp::read(data, receiver, now) {
                             *report = Some(news);
@@ -134,11 +152,17 @@ impl Media {
 
     /// What is ready; to be asked until nothing is, before anything else.
     pub(super) fn pull(&mut self) -> Option<Item> {
-        self.tracks.iter_mut().find_map(|track| {
+        let item = self.tracks.iter_mut().find_map(|track| {
             let section = track.section;
             let report = track.report.take().map(|report| Item::Report { section, report });
             report.or_else(|| track.receiver.pull().map(Item::Packet))
-        })
+        });
+        if item.is_none()
+            && let Some(landed) = self.landed.take()
+        {
+            SPARES.with(|spares| spares.give_back(landed, LANDED));
+        }
+        item
     }
 
     /// When to call [`Media::tick`], at the latest.

@@ -6,7 +6,7 @@
 //!
 //! Promise: packets come out in order and once, whatever comes in; a packet in
 //! order is handed out at once and not copied, but on UDP for those of a
-//! source's first 80 ms; at most 512 packets and 1 MiB wait for others, for
+//! source's first 80 ms; those that wait are copies; at most 512 packets and 1 MiB wait for others, for
 //! 80 ms at most (`reorder`).
 
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub struct Packet {
     timestamp: i64,
     marker: bool,
     lost_before: u32,
-    payload: Bytes,
+    pub(super) payload: Bytes,
 }
 
 impl Packet {
@@ -139,8 +139,7 @@ impl Receiver {
         self.clock.get_or_insert((rtp, 0));
     }
 
-    /// Takes what came as RTP: a datagram, in an allocation of its own since it
-    /// may wait, or a frame of the connection.
+    /// Takes what came as RTP: a datagram, or a frame of the connection.
     /// [`Receiver::pull`] until there is nothing before the next one.
     pub fn push(&mut self, data: Bytes, now: Instant) {
         self.place(data, now);

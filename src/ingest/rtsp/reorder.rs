@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::receiver::Packet;
 
 /// Longest wait. Wi-Fi repeats a frame for up to some 50 ms before it gives
@@ -25,9 +27,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Takes a packet that came at `now`. Its payload should be its own
-    /// allocation, or what is held is more than what is counted.
-    pub(super) fn insert(&mut self, number: u64, packet: Packet, now: Instant) {
+    /// Takes a packet that came at `now`, in an allocation of its own: a slice
+    /// would hold on to the buffer of a whole read.
+    pub(super) fn insert(&mut self, number: u64, mut packet: Packet, now: Instant) {
+        packet.payload = Bytes::copy_from_slice(&packet.payload);
         self.bytes += packet.payload().len();
         self.packets.insert(number, (now, packet));
         self.oldest.get_or_insert(now);

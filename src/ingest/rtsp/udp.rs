@@ -2,11 +2,13 @@
 //! (RFC 3550 §11).
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// A key frame of a 4K camera is sent in one burst of up to 1.5 MiB. Linux
@@ -14,11 +16,11 @@ use tokio::net::UdpSocket;
 const RECEIVE_BUFFER: usize = 2 << 20;
 /// Ports tried until two of them lie side by side.
 const ATTEMPTS: usize = 64;
-/// Longest datagram there is.
+/// Longest datagram there is; of several that the kernel joins, the longest sum.
 const MAX_DATAGRAM: usize = 1 << 16;
-/// Most datagrams that one port hands over before others are heard: a picture
-/// of a few, of a burst a part.
-const BATCH: usize = 32;
+/// Most messages that one port hands over, by one call to the system, before
+/// others are heard: a picture of a few, of a burst a part.
+const BATCH: usize = quinn_udp::BATCH_SIZE;
 
 /// An RTP header and an empty receiver report, which say nothing; they make
 /// firewalls and NAT on the way let answers through.
@@ -27,8 +29,9 @@ const EMPTY_RTCP: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 0];
 
 thread_local! {
     /// Where datagrams land before it is known how long they are: one for
-    /// each thread instead of one for each camera.
-    static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DATAGRAM].into());
+    /// each thread instead of one for each camera. What no datagram has been
+    /// long enough to reach takes no memory.
+    static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; BATCH * MAX_DATAGRAM].into());
 }
 
 /// What came.
@@ -41,14 +44,21 @@ pub(super) enum Datagram<'a> {
 /// A pair of ports, open to one camera.
 #[derive(Debug)]
 pub(super) struct Ports {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    rtp: Port,
+    rtcp: Port,
     /// The RTSP connection's other end. Nobody else is listened to, also where
     /// `source` of the answer to SETUP names somebody else: that would be a
     /// redirect off the host.
     camera: IpAddr,
     /// Where it takes RTP and RTCP, if it said so.
     server: Option<(SocketAddr, SocketAddr)>,
+}
+
+#[derive(Debug)]
+struct Port {
+    io: UdpSocket,
+    /// What the system can do with it.
+    state: UdpSocketState,
 }
 
 impl Ports {
@@ -62,15 +72,16 @@ impl Ports {
         let bind = async |port| {
             let mut local = local;
             local.set_port(port);
-            let socket = UdpSocket::bind(local).await?;
+            let io = UdpSocket::bind(local).await?;
             // Less is no reason not to go on.
-            _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
-            io::Result::Ok(socket)
+            _ = SockRef::from(&io).set_recv_buffer_size(RECEIVE_BUFFER);
+            let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+            io::Result::Ok(Port { io, state })
         };
         let mut outcome = Err(io::ErrorKind::AddrInUse.into());
         for _ in 0..ATTEMPTS {
             let any = bind(0).await?;
-            let port = any.local_addr()?.port();
+            let port = any.io.local_addr()?.port();
             // Zero is even, but no port.
             outcome = match (port % 2, bind(port ^ 1).await) {
                 (_, Err(error)) => Err(error),
@@ -87,7 +98,7 @@ impl Ports {
 
     /// The even port.
     pub(super) fn port(&self) -> io::Result<u16> {
-        Ok(self.rtp.local_addr()?.port())
+        Ok(self.rtp.io.local_addr()?.port())
     }
 
     /// The camera's ports, as its answer to SETUP names them. Opens the way
@@ -95,19 +106,19 @@ impl Ports {
     pub(super) fn connect(&mut self, (rtp, rtcp): (u16, u16)) {
         let server = [rtp, rtcp].map(|port| SocketAddr::new(self.camera, port));
         self.server = Some((server[0], server[1]));
-        send(&self.rtp, &EMPTY_RTP, server[0]);
-        send(&self.rtcp, &EMPTY_RTCP, server[1]);
+        send(&self.rtp.io, &EMPTY_RTP, server[0]);
+        send(&self.rtcp.io, &EMPTY_RTCP, server[1]);
     }
 
     /// Sends RTCP, if the camera said where to.
     pub(super) fn send_rtcp(&self, compound: &[u8]) {
         if let Some((_, rtcp)) = self.server {
-            send(&self.rtcp, compound, rtcp);
+            send(&self.rtcp.io, compound, rtcp);
         }
     }
 
-    /// Hands the camera's datagrams that are here to `take`, at most
-    /// [`BATCH`] of each port. Ready once there was one.
+    /// Hands the camera's datagrams that are here to `take`, those of at most
+    /// [`BATCH`] messages of each port. Ready once there was one.
     pub(super) fn poll_receive(
         &self,
         context: &mut Context<'_>,
@@ -123,29 +134,48 @@ impl Ports {
 
     fn poll_port(
         &self,
-        socket: &UdpSocket,
+        port: &Port,
         context: &mut Context<'_>,
         mut take: impl FnMut(&[u8]),
     ) -> Poll<io::Result<()>> {
         let mut taken = false;
         while !taken {
-            ready!(socket.poll_recv_ready(context))?;
+            ready!(port.io.poll_recv_ready(context))?;
             LANDING.with_borrow_mut(|landing| {
-                for _ in 0..BATCH {
-                    match socket.try_recv_from(landing) {
-                        Ok((length, from)) if from.ip().to_canonical() == self.camera => {
-                            taken = true;
-                            take(&landing[..length]);
-                        }
-                        Ok(_) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error),
+                let mut meta = [RecvMeta::default(); BATCH];
+                let messages = port.receive(landing, &mut meta)?;
+                for (meta, message) in meta.iter().zip(landing.chunks(MAX_DATAGRAM)).take(messages)
+                {
+                    if meta.addr.ip().to_canonical() == self.camera {
+                        taken = true;
+                        // The kernel may hand over several as one.
+                        let data = message.get(..meta.len).unwrap_or_default();
+                        data.chunks(meta.stride.max(1)).for_each(&mut take);
                     }
                 }
-                Ok(())
+                io::Result::Ok(())
             })?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Port {
+    /// Puts what is here into pieces of `landing`; how many it was, of anybody.
+    fn receive(&self, landing: &mut [u8], meta: &mut [RecvMeta; BATCH]) -> io::Result<usize> {
+        let mut messages = 0;
+        let received = self.io.try_io(Interest::READABLE, || {
+            let mut pieces = landing.chunks_mut(MAX_DATAGRAM);
+            let mut pieces: [IoSliceMut<'_>; BATCH] =
+                std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
+            messages = self.state.recv(UdpSockRef::from(&self.io), &mut pieces, meta)?;
+            // Fewer than it may be are all: to ask again would be to be told so.
+            if messages == BATCH { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match received {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(messages),
+        }
     }
 }
 
@@ -192,7 +222,8 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..20 {
             let ports = ports().await;
-            let (rtp, rtcp) = (ports.rtp.local_addr().unwrap(), ports.rtcp.local_addr().unwrap());
+            let (rtp, rtcp) =
+                (ports.rtp.io.local_addr().unwrap(), ports.rtcp.io.local_addr().unwrap());
             assert_eq!((rtp.port() % 2, rtcp.port()), (0, rtp.port() + 1));
             assert_eq!((rtp.ip(), ports.port().unwrap()), (LOCAL, rtp.port()));
             held.push(ports);
@@ -211,7 +242,8 @@ mod tests {
         camera.send_to(b"sound", (LOCAL, rtcp)).await.unwrap();
         assert_eq!(receive(&ports).await, [(true, b"sound".to_vec())]);
         camera.send_to(b"", (LOCAL, rtp)).await.unwrap();
-        assert_eq!(receive(&ports).await, [(false, Vec::new())]);
+        camera.send_to(b"x", (LOCAL, rtp)).await.unwrap();
+        assert_eq!(receive(&ports).await, [(false, b"x".to_vec())]);
     }
 
     #[tokio::test]
