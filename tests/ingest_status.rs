@@ -8,7 +8,7 @@ mod ingest_support;
 use std::time::{Duration, Instant, SystemTime};
 
 use camera_support::{PATIENCE, Pulled, pull, source};
-use ingest_support::{Manner, Mime};
+use ingest_support::{Manner, Mime, Reply, Scripted, answer, ok};
 use porthole::bus::{SourceState, SourceStatus};
 use porthole::fault::Code;
 use porthole::ingest::Transport;
@@ -153,6 +153,55 @@ async fn udp_that_loses_is_left_for_tcp_once_and_then_put_up_with() {
         .await;
     assert_eq!(camera.ways(), (0, 2));
     ends(&camera, pulled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_that_was_chosen_and_loses_is_kept_and_remarked_on() {
+    let manner = Manner { loses_one_in: Some(40), ..Manner::default() };
+    let (camera, pulled) = mime(manner, Transport::Udp).await;
+    pulled.status(is_live).await;
+    sleep(Duration::from_secs(25)).await;
+    let lossy = |status: &SourceStatus| has_note(status, Code::SourceNoMedia, "UDP loses 2.");
+    let remarked = pulled.status(lossy).await;
+    assert!(is_live(&remarked) && remarked.notes[0].0.detail.contains("transport: auto"));
+    // It goes with the loss; what was chosen stays.
+    camera.change(|manner| manner.loses_one_in = None);
+    pulled.status(|status| is_live(status) && !lossy(status)).await;
+    assert_eq!(camera.ways(), (0, 1));
+    ends(&camera, pulled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_hangs_up_on_each_login_is_not_asked_until_the_account_is_locked() {
+    // One that says nothing instead of 401, and a busy one that does not ask.
+    let locks = Scripted::start(|ask| match (ask.method.as_str(), ask.header("Authorization")) {
+        ("OPTIONS", None) => ok(ask),
+        (_, None) => {
+            let asks = "WWW-Authenticate: Basic realm=\"cam\"\r\n";
+            Reply::Send(answer(ask, "401 Unauthorized", asks, ""))
+        }
+        (_, Some(_)) => Reply::Close(Vec::new()),
+    });
+    let busy = Scripted::start(|_| Reply::Close(Vec::new()));
+    let (locks, busy) = tokio::join!(locks, busy);
+    let pulled =
+        [&locks, &busy].map(|camera| pull(source(&camera.url().replace("//", "//ann:pw@"))));
+    let is_refused = |status: &SourceStatus| {
+        status.fault.as_ref().is_some_and(|fault| fault.code == Code::SourceAuth)
+    };
+    let refused = pulled[0].status(is_refused).await;
+    assert!(refused.fault.unwrap().detail.contains("hangs up on each login"));
+    let wait = refused.next_retry.unwrap().duration_since(SystemTime::now()).unwrap();
+    assert!(wait > Duration::from_secs(150), "{wait:?}");
+    let logins = locks.asked().iter().filter(|ask| ask.header("Authorization").is_some()).count();
+    assert!((3..=4).contains(&logins), "{logins}: most accounts are locked after five");
+
+    pulled[1].status(|status| status.attempts >= 5).await;
+    let fault = pulled[1].stream.status().fault.unwrap();
+    assert_eq!(fault.code, Code::SourceProtocol, "{fault}");
+    for pulled in pulled {
+        pulled.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

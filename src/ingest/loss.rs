@@ -1,5 +1,5 @@
-//! Whether a track's packets are lost for long enough to give up on UDP. No
-//! clock: time is an argument.
+//! Whether a session's packets are lost for long enough to give up on UDP, or
+//! to say so. No clock: time is an argument.
 
 use std::time::Duration;
 
@@ -15,6 +15,15 @@ const BAD_PERCENT: u64 = 2;
 /// Fewer packets than this say nothing.
 const ENOUGH: u64 = 100;
 
+/// What a span says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Little or nothing was lost in it.
+    Well,
+    /// In it, and in those before it, this many per cent were lost.
+    Lasting(f64),
+}
+
 /// Packets counted, span by span.
 #[derive(Debug)]
 pub(super) struct LossWatch {
@@ -29,9 +38,9 @@ impl LossWatch {
         Self { span_began: now, received: 0, lost: 0, bad_spans: 0 }
     }
 
-    /// Counts a packet and what was lost before it. Percentage lost, once
-    /// that has lasted.
-    pub(super) fn packet(&mut self, lost_before: u32, now: Instant) -> Option<f64> {
+    /// Counts a packet and what was lost before it. A verdict at the end of
+    /// each span.
+    pub(super) fn packet(&mut self, lost_before: u32, now: Instant) -> Option<Verdict> {
         self.received += 1;
         self.lost += u64::from(lost_before);
         if now.saturating_duration_since(self.span_began) < SPAN {
@@ -42,7 +51,11 @@ impl LossWatch {
         let percent = self.lost as f64 * 100.0 / sent as f64;
         let bad_spans = if bad { self.bad_spans + 1 } else { 0 };
         *self = Self { bad_spans, ..Self::new(now) };
-        (bad_spans >= BAD_SPANS).then_some(percent)
+        match bad_spans {
+            0 => Some(Verdict::Well),
+            BAD_SPANS.. => Some(Verdict::Lasting(percent)),
+            _ => None,
+        }
     }
 }
 
@@ -59,7 +72,8 @@ mod tests {
             let second = n / 100;
             let lost = n % nth == 0 && lossy(second);
             let now = began + Duration::from_millis(n * 10);
-            watch.packet(u32::from(lost), now).map(|_| second)
+            let verdict = watch.packet(u32::from(lost), now);
+            matches!(verdict, Some(Verdict::Lasting(_))).then_some(second)
         })
     }
 
@@ -75,7 +89,20 @@ mod tests {
         let began = Instant::now();
         let mut watch = LossWatch::new(began);
         for second in 0..300 {
-            assert_eq!(watch.packet(1, began + Duration::from_secs(second)), None);
+            let verdict = watch.packet(1, began + Duration::from_secs(second));
+            assert!(matches!(verdict, None | Some(Verdict::Well)), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn it_is_well_again_after_one_span_without() {
+        let began = Instant::now();
+        let mut watch = LossWatch::new(began);
+        let verdicts = (0..6_000_u64).filter_map(|n| {
+            let lost = n < 4_000 && n % 20 == 0;
+            watch.packet(u32::from(lost), began + Duration::from_millis(n * 10))
+        });
+        let lasting: Vec<bool> = verdicts.map(|verdict| verdict != Verdict::Well).collect();
+        assert_eq!(lasting, [true, true, false]);
     }
 }

@@ -84,7 +84,7 @@ pub async fn probe(source: &Source) -> Probe {
     let farewells = TaskTracker::new();
     let mut greeting = Greeting::default();
     match session::connect(source, &mut greeting, &farewells).await {
-        Err(fault) => probe.fault = Some(fault),
+        Err(end) => probe.fault = Some(end.into_fault()),
         Ok((mut feed, selected, notes)) => {
             probe.transport = Some(feed.transport);
             probe.notes = notes.into_iter().map(|note| note.0).collect();

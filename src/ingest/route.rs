@@ -2,9 +2,10 @@
 //! clock: time is an argument.
 //!
 //! TCP first; a camera that refuses it (461) gets UDP within the same
-//! session. Where UDP then loses packets, or brings none, TCP is tried once
-//! more: a camera may have been out of TCP slots. If it is refused again, UDP
-//! it is, for an hour.
+//! session. Where UDP then loses packets, or brings none, TCP is asked for
+//! once more: a camera may have been out of TCP slots. If it is refused again,
+//! UDP it is, for an hour. Whatever else goes wrong meanwhile, such as a camera
+//! that boots, is no refusal. What the operator chose is never left.
 
 use std::time::Duration;
 
@@ -65,12 +66,9 @@ impl Route {
         }
     }
 
-    /// An attempt never became live.
-    pub(super) fn failed(&mut self, fault: &Fault, now: Instant) {
-        // A camera that is away says nothing about TCP.
-        if fault.code == Code::SourceProtocol
-            && let Lesson::TryTcp(why) = &self.lesson
-        {
+    /// The camera refused the way that it was asked for.
+    pub(super) fn refused(&mut self, now: Instant) {
+        if let Lesson::TryTcp(why) = &self.lesson {
             self.lesson = Lesson::StayOnUdp(now + STAY, why.clone());
         }
     }
@@ -105,10 +103,8 @@ mod tests {
         assert_eq!(route.next(now), Transport::Auto);
         route.udp_failed(&lossy());
         assert_eq!(route.next(now), Transport::Tcp);
-        // The camera being away is no answer.
-        route.failed(&Code::SourceRefused.into(), now);
-        assert_eq!(route.next(now), Transport::Tcp);
-        route.failed(&Code::SourceProtocol.into(), now);
+        assert_eq!(route.next(now), Transport::Tcp, "until it has an answer");
+        route.refused(now);
         assert_eq!(route.next(now), Transport::Udp);
         assert!(!route.may_leave_udp(), "it would flap");
         route.worked();
@@ -123,7 +119,7 @@ mod tests {
         let now = Instant::now();
         let mut route = Route::new(Transport::Auto);
         route.udp_failed(&lossy());
-        route.failed(&Code::SourceProtocol.into(), now);
+        route.refused(now);
         assert_eq!(route.next(now), Transport::Udp);
         // Loss is put up with here, so this is a firewall that closed.
         route.udp_failed(&Code::SourceNoMedia.into());
@@ -144,8 +140,10 @@ mod tests {
         for fixed in [Transport::Udp, Transport::Tcp] {
             let mut route = Route::new(fixed);
             route.udp_failed(&lossy());
+            route.refused(Instant::now());
             assert!(!route.may_leave_udp());
             assert_eq!(route.next(Instant::now()), fixed);
+            assert!(route.remark().is_none());
         }
     }
 }

@@ -10,9 +10,9 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::depacketize::{self, AfterLoss, Depacketizer, Discarded, Unit};
-use super::loss::LossWatch;
+use super::loss::{LossWatch, Verdict};
 use super::metrics::StreamMeters;
-use super::rtsp::{Announced, Camera, Feed, Greeting, Item, Packet};
+use super::rtsp::{Announced, Camera, Failure, Feed, Greeting, Item, Packet};
 use super::source::{Source, Transport};
 use super::watchdog::{Bark, SILENCE_LIMIT, Watchdog};
 use crate::bus::{Note, Publisher};
@@ -62,6 +62,10 @@ pub(super) enum End {
     Fault(Fault),
     /// UDP brings no packets, or too few of them.
     UdpFailed(Fault),
+    /// The camera does not send the way that it was asked to.
+    TransportRefused(Fault),
+    /// The camera hung up on the login, so many times.
+    LoginHungUp(Fault, u32),
     /// The picture was well, its sound had stopped.
     SoundStopped(Fault),
 }
@@ -72,10 +76,36 @@ impl From<Fault> for End {
     }
 }
 
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::TransportRefused(fault) => Self::TransportRefused(fault),
+            Failure::LoginHungUp(fault, times) => Self::LoginHungUp(fault, times),
+            Failure::Other(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+impl End {
+    /// What broke.
+    pub(super) fn into_fault(self) -> Fault {
+        match self {
+            Self::Fault(fault)
+            | Self::UdpFailed(fault)
+            | Self::TransportRefused(fault)
+            | Self::LoginHungUp(fault, _)
+            | Self::SoundStopped(fault) => fault,
+        }
+    }
+}
+
 /// What earlier sessions say about this one.
 pub(super) struct Terms {
     /// Whether it should end where UDP loses too much.
     pub(super) may_leave_udp: bool,
+    /// Whether UDP was chosen by us, since TCP was refused: then a remark on
+    /// its loss is there already.
+    pub(super) is_second_choice: bool,
     /// When sound that stops may end it; `None` for at once.
     pub(super) sound_redial_from: Option<Instant>,
 }
@@ -95,7 +125,7 @@ pub(super) async fn run(
     let (mut feed, selected, notes) =
         match connect(source, &mut Greeting::default(), farewells).await {
             Ok(connected) => connected,
-            Err(fault) => return End::Fault(fault),
+            Err(end) => return end,
         };
     timeline.start_session(selected.iter().map(|track| (track.kind, track.rate)));
     let started = Instant::now();
@@ -107,13 +137,16 @@ pub(super) async fn run(
         meters,
         tracks: None,
         watchdog: Watchdog::new(kinds, udp, terms.sound_redial_from, started),
-        loss: (udp && terms.may_leave_udp).then(|| LossWatch::new(started)),
+        loss: udp.then(|| LossWatch::new(started)),
+        may_leave_udp: terms.may_leave_udp,
+        advise_tcp: source.transport == Transport::Udp && !terms.is_second_choice,
         selected,
         started,
         waiting: Vec::new(),
         waiting_bytes: 0,
         notes,
         silence: None,
+        lossy: None,
         on_live: Some(on_live),
     };
     let mut figures_due = started;
@@ -163,11 +196,11 @@ pub(super) async fn connect(
     source: &Source,
     greeting: &mut Greeting,
     farewells: &TaskTracker,
-) -> Result<(Feed, Vec<Selected>, Vec<Note>), Fault> {
+) -> Result<(Feed, Vec<Selected>, Vec<Note>), End> {
     let mut camera = Camera::describe(source, greeting, farewells).await?;
     let (selected, notes) = select(camera.announced(), source.after_loss);
     if selected.is_empty() {
-        return Err(nothing_to_carry(camera.announced(), notes));
+        return Err(nothing_to_carry(camera.announced(), notes).into());
     }
     for track in &selected {
         camera.setup(track.section).await?;
@@ -238,8 +271,12 @@ struct Session<'a, L> {
     tracks: Option<Arc<Tracks>>,
     selected: Vec<Selected>,
     watchdog: Watchdog,
-    /// Where too much loss ends the session.
+    /// Over UDP.
     loss: Option<LossWatch>,
+    /// Whether too much of it ends the session,
+    may_leave_udp: bool,
+    /// or the operator is told, whose choice UDP was.
+    advise_tcp: bool,
     started: Instant,
     /// Units that came before the parameters of all tracks were known.
     waiting: Vec<(usize, Unit, Arrival)>,
@@ -248,6 +285,8 @@ struct Session<'a, L> {
     notes: Vec<Note>,
     /// The remark that there is no sound.
     silence: Option<Note>,
+    /// The remark that UDP loses packets.
+    lossy: Option<Note>,
     on_live: Option<L>,
 }
 
@@ -264,18 +303,18 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             return Ok(());
         };
         if self.watchdog.packet(index, now) == Some(Bark::HeardAgain) {
-            self.remark(None);
+            self.remark(|session| &mut session.silence, None);
         }
         let track = &mut self.selected[index];
         let media = self.meters.media(track.kind);
         media.packets.inc();
         media.bytes.inc_by(packet.payload().len() as u64);
         media.lost.inc_by(packet.lost_before().into());
-        let lost = self.loss.as_mut().and_then(|loss| loss.packet(packet.lost_before(), now));
-        if let Some(percent) = lost {
-            let detail = format!("UDP loses {percent:.1} % of the packets");
-            return Err(End::UdpFailed(Fault::new(Code::SourceNoMedia, detail)));
+        let verdict = self.loss.as_mut().and_then(|loss| loss.packet(packet.lost_before(), now));
+        if let Some(verdict) = verdict {
+            self.judge_loss(verdict)?;
         }
+        let track = &mut self.selected[index];
         let pushed = track.depacketizer.push(depacketize::Packet {
             timestamp: packet.timestamp(),
             marker: packet.marker(),
@@ -295,6 +334,24 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         }
         while let Some(unit) = self.selected[index].depacketizer.pull() {
             self.unit(index, unit, Arrival { at: now, wall: SystemTime::now() })?;
+        }
+        Ok(())
+    }
+
+    /// Leaves UDP that loses too much, or tells who chose it.
+    fn judge_loss(&mut self, verdict: Verdict) -> Result<(), End> {
+        let Verdict::Lasting(percent) = verdict else {
+            self.remark(|session| &mut session.lossy, None);
+            return Ok(());
+        };
+        let mut detail = format!("UDP loses {percent:.1} % of the packets");
+        if self.may_leave_udp {
+            return Err(End::UdpFailed(Fault::new(Code::SourceNoMedia, detail)));
+        }
+        if self.advise_tcp && self.lossy.is_none() {
+            detail.push_str("; set `transport: auto`, which then goes over to TCP");
+            let note = Note(Fault::new(Code::SourceNoMedia, detail));
+            self.remark(|session| &mut session.lossy, Some(note));
         }
         Ok(())
     }
@@ -408,15 +465,18 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             Some(Bark::Stopped(fault)) => Err(End::Fault(fault)),
             Some(Bark::SoundStopped(fault)) => Err(End::SoundStopped(fault)),
             Some(Bark::Silent(fault)) => {
-                self.remark(Some(Note(fault)));
+                self.remark(|session| &mut session.silence, Some(Note(fault)));
                 Ok(())
             }
         }
     }
 
-    /// Shows a remark on the sound, in place of the last one.
-    fn remark(&mut self, note: Option<Note>) {
-        let old = std::mem::replace(&mut self.silence, note.clone());
+    /// Shows a remark in place of the last one that was kept there.
+    fn remark(&mut self, kept: fn(&mut Self) -> &mut Option<Note>, note: Option<Note>) {
+        let old = std::mem::replace(kept(self), note.clone());
+        if old == note {
+            return;
+        }
         let change = |notes: &mut Vec<Note>| {
             notes.retain(|known| Some(known) != old.as_ref());
             notes.extend(note);

@@ -20,6 +20,9 @@ pub enum Transport {
     Tcp,
     /// Its own UDP ports.
     Udp,
+    /// Interleaved in the RTSP connection, and that in HTTP: for cameras behind
+    /// what lets nothing but HTTP through. Never tried unasked.
+    Http,
 }
 
 impl Transport {
@@ -29,6 +32,7 @@ impl Transport {
             Self::Auto => "auto",
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Http => "http",
         }
     }
 }
@@ -41,7 +45,8 @@ impl FromStr for Transport {
             "auto" => Ok(Self::Auto),
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            _ => Err(BadSource("transport is auto, tcp or udp")),
+            "http" => Ok(Self::Http),
+            _ => Err(BadSource("transport is auto, tcp, udp or http")),
         }
     }
 }
@@ -103,9 +108,15 @@ impl Source {
         self.url.scheme() == "rtsps"
     }
 
-    /// The port to connect to.
+    /// The port to connect to. One that is not named is that of RTSP, or of
+    /// HTTP where RTSP travels in it.
     pub(super) fn port(&self) -> u16 {
-        self.url.port().unwrap_or(if self.is_tls() { 322 } else { 554 })
+        self.url.port().unwrap_or(match (self.transport, self.is_tls()) {
+            (Transport::Http, false) => 80,
+            (Transport::Http, true) => 443,
+            (_, false) => 554,
+            (_, true) => 322,
+        })
     }
 
     /// The login to try if the first is refused: the URL's, as typed.

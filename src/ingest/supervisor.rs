@@ -29,6 +29,11 @@ const HOLD_OFF: Duration = Duration::from_secs(10);
 /// Live for this long, a camera has come back; less is still trouble.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// So often in a row may a camera that has never accepted the login hang up on
+/// it. Some do so instead of answering 401, and lock the account after five.
+/// One that did accept it, and hangs up now, is booting or busy.
+const MAX_LOGIN_HANG_UPS: u32 = 3;
+
 /// Starts the supervisor of one camera. It ends, with the camera torn down,
 /// soon after `stop` is cancelled.
 pub fn supervise(
@@ -51,6 +56,8 @@ pub fn supervise(
         interest: publisher.stream().watch_interest(),
         route: Route::new(source.transport),
         sound_redial_from: None,
+        login_proven: false,
+        login_hang_ups: 0,
         source,
         publisher,
         timeline: Timeline::new(),
@@ -75,6 +82,10 @@ struct Supervisor {
     route: Route,
     /// When sound that stops may cost a session again.
     sound_redial_from: Option<Instant>,
+    /// Whether the camera has played for this login.
+    login_proven: bool,
+    /// How often in a row it hung up on it.
+    login_hang_ups: u32,
     /// The fault last logged: once per change, not once per attempt.
     logged: Option<Code>,
     stop: CancellationToken,
@@ -119,6 +130,7 @@ impl Supervisor {
         source.transport = self.route.next(Instant::now());
         let terms = Terms {
             may_leave_udp: self.route.may_leave_udp(),
+            is_second_choice: self.route.remark().is_some(),
             sound_redial_from: self.sound_redial_from,
         };
         let remark = self.route.remark().map(Note);
@@ -159,6 +171,7 @@ impl Supervisor {
         let now = Instant::now();
         if let Some(since) = live_since {
             self.route.worked();
+            (self.login_proven, self.login_hang_ups) = (true, 0);
             // It was connected, and counted as such. A camera that sends a
             // picture and hangs up is one that fails.
             if now.duration_since(since) >= STEADY {
@@ -167,9 +180,14 @@ impl Supervisor {
             }
         }
         let fault = match end? {
+            End::LoginHungUp(fault, times) => self.login_hung_up(fault, times),
             End::Fault(fault) => fault,
             End::UdpFailed(fault) => {
                 self.route.udp_failed(&fault);
+                fault
+            }
+            End::TransportRefused(fault) => {
+                self.route.refused(now);
                 fault
             }
             End::SoundStopped(fault) => {
@@ -179,9 +197,19 @@ impl Supervisor {
         };
         if live_since.is_none() {
             self.meters.connected(fault.code.as_str());
-            self.route.failed(&fault, now);
         }
         Some(fault)
+    }
+
+    /// Whether that may still be chance, or is the camera's way to refuse.
+    fn login_hung_up(&mut self, fault: Fault, times: u32) -> Fault {
+        self.login_hang_ups += times;
+        if self.login_proven || self.login_hang_ups < MAX_LOGIN_HANG_UPS {
+            return fault;
+        }
+        let detail = "it hangs up on each login instead of answering; the password is wrong, the \
+                      account is locked, or the camera takes no more viewers";
+        Fault::new(Code::SourceAuth, detail)
     }
 
     async fn back_off(&mut self, fault: Fault) {

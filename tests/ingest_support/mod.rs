@@ -13,6 +13,7 @@ mod mime;
 mod relay;
 mod scripted;
 mod tls;
+mod tunnel;
 mod weather;
 
 pub use hostile::{Attack, Hostile, Plot};
@@ -21,4 +22,5 @@ pub use mime::{Count, Manner, Mime};
 pub use relay::{Fault, Relay};
 pub use scripted::{Ask, Reply, SDP, Scripted, answer, ok, packet};
 pub use tls::{Front, certificate};
+pub use tunnel::TunnelMouth;
 pub use weather::{Fate, Weather, WeatherRelay};

@@ -27,7 +27,7 @@ pub(super) struct Doctor {
     #[arg(long)]
     json: bool,
 
-    /// How media should travel: auto, tcp or udp.
+    /// How media should travel: auto, tcp, udp or http.
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     transport: String,
 }

@@ -1,21 +1,31 @@
-//! The way to a camera: name, addresses, TCP, and TLS for `rtsps://`.
+//! The way to a camera: name, addresses, TCP, TLS for `rtsps://`, and HTTP
+//! around RTSP where that is asked for.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::tls;
+use super::{tls, tunnel};
 use crate::fault::{Code, Fault};
-use crate::ingest::source::Source;
+use crate::ingest::source::{Source, Transport};
 
 /// Longest wait for one of several addresses; a lost SYN is sent again after 1 s.
 const ADDRESS_LIMIT: Duration = Duration::from_secs(2);
 /// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// Most names that are looked up at once. The system's resolver blocks a thread
+/// for each, for half a minute where no name server answers, and cannot be
+/// interrupted; the program has 512 such threads for everything.
+const MAX_LOOKUPS: usize = 64;
+
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
 
 /// A stream of bytes to and from a camera.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,24 +48,70 @@ pub(super) struct Connection {
 /// `source.dns`, `source.refused`, `source.timeout` or `source.tls`, with the
 /// address that failed.
 pub(super) async fn connect(source: &Source, deadline: Instant) -> Result<Connection, Fault> {
+    let addresses = addresses(source, deadline).await?;
+    let (stream, local, peer) = open(&addresses, source, deadline).await?;
+    if source.transport != Transport::Http {
+        return Ok(Connection { stream, local, peer });
+    }
+    let late = |_| Fault::new(Code::SourceTimeout, "no answer to the HTTP request");
+    let tunnel =
+        timeout_at(deadline, tunnel::dig(stream, peer, source, deadline)).await.map_err(late)??;
+    Ok(Connection { stream: Box::new(tunnel), local, peer })
+}
+
+/// Where the camera may be.
+async fn addresses(source: &Source, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
     let host = source.url().host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let found = timeout_at(deadline, tokio::net::lookup_host((host, source.port()))).await;
-    let found = found
-        .map_err(|_| Fault::new(Code::SourceDns, "the name server does not answer"))?
-        .map_err(|error| Fault::new(Code::SourceDns, error.to_string()))?;
-    let addresses: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
-    let stream = tcp(&addresses, deadline).await?;
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, source.port())]);
+    }
+    let name = (host.to_owned(), source.port());
+    let look = async move {
+        let found = tokio::net::lookup_host(name).await?;
+        Ok(found.take(MAX_ADDRESSES).collect())
+    };
+    in_turn(Arc::clone(&LOOKUPS), look, deadline).await
+}
+
+/// Looks up a name when it is its turn. Who waits gives up at the deadline; the
+/// turn ends when the system is done, which may be long after.
+async fn in_turn(
+    lookups: Arc<Semaphore>,
+    look: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, Fault> {
+    let late = |detail: &'static str| move |_| Fault::new(Code::SourceDns, detail);
+    let turn = timeout_at(deadline, lookups.acquire_owned()).await;
+    let turn = turn.map_err(late("many other names are being looked up; no server answers"))?;
+    let looking = tokio::spawn(async move {
+        let found = look.await;
+        drop(turn);
+        found
+    });
+    let found = timeout_at(deadline, looking).await;
+    let found = found.map_err(late("the name server does not answer"))?;
+    let fault = |error: io::Error| Fault::new(Code::SourceDns, error.to_string());
+    found.map_err(io::Error::from).flatten().map_err(fault)
+}
+
+/// A connection to one of the addresses, in TLS if the source is; and its ends,
+/// ours and the camera's.
+pub(super) async fn open(
+    addresses: &[SocketAddr],
+    source: &Source,
+    deadline: Instant,
+) -> Result<(Box<dyn Duplex>, SocketAddr, SocketAddr), Fault> {
+    let stream = tcp(addresses, deadline).await?;
     // Requests are small and waited for.
     let ends = stream.set_nodelay(true);
     let ends = ends.and_then(|()| Ok((stream.local_addr()?, stream.peer_addr()?)));
-    let (local, peer) = ends.map_err(|error| fault(&error, host))?;
-    let stream: Box<dyn Duplex> = if source.is_tls() {
-        let late = |_| Fault::new(Code::SourceTimeout, "no answer to the TLS handshake");
-        Box::new(timeout_at(deadline, tls::secure(stream, source)).await.map_err(late)??)
-    } else {
-        Box::new(stream)
-    };
-    Ok(Connection { stream, local, peer })
+    let (local, peer) = ends.map_err(|error| fault(&error, &source.to_string()))?;
+    if !source.is_tls() {
+        return Ok((Box::new(stream), local, peer));
+    }
+    let late = |_| Fault::new(Code::SourceTimeout, "no answer to the TLS handshake");
+    let stream = timeout_at(deadline, tls::secure(stream, source)).await.map_err(late)??;
+    Ok((Box::new(stream), local, peer))
 }
 
 /// The first of the addresses that answers; the fault of the last that did not.
@@ -107,6 +163,35 @@ mod tests {
         assert_eq!(refused.code, Code::SourceRefused);
         assert!(refused.detail.contains(&closed.to_string()), "{refused}");
         assert_eq!(tcp(&[], soon).await.unwrap_err().code, Code::SourceDns);
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_a_few_at_a_time_and_who_gives_up_frees_no_turn() {
+        let lookups = Arc::new(Semaphore::new(1));
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let slow = async move { answered.await.map_err(io::Error::other) };
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let late = in_turn(Arc::clone(&lookups), slow, soon()).await.unwrap_err();
+        assert!(late.code == Code::SourceDns && late.detail.contains("does not answer"), "{late}");
+        // That one still blocks a thread.
+        let quick = || async { Ok(vec![SocketAddr::from(([10, 0, 0, 5], 554))]) };
+        let waited = in_turn(Arc::clone(&lookups), quick(), soon()).await.unwrap_err();
+        assert!(waited.code == Code::SourceDns && waited.detail.contains("many"), "{waited}");
+        answer.send(Vec::new()).unwrap();
+        let in_time = Instant::now() + Duration::from_secs(5);
+        assert_eq!(in_turn(lookups, quick(), in_time).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_not_looked_up() {
+        let all = LOOKUPS.acquire_many(MAX_LOOKUPS as u32).await.unwrap();
+        for (url, address) in
+            [("rtsp://127.0.0.1/", "127.0.0.1:554"), ("rtsps://[::1]/", "[::1]:322")]
+        {
+            let found = addresses(&url.parse().unwrap(), Instant::now()).await.unwrap();
+            assert_eq!(found, [address.parse::<SocketAddr>().unwrap()]);
+        }
+        drop(all);
     }
 
     #[test]

@@ -46,6 +46,12 @@ impl Dialog {
         self.exchange.reconnected();
     }
 
+    /// Whether the camera has hung up instead of answering a request with a
+    /// login.
+    pub(super) fn is_login_hung_up(&self) -> bool {
+        self.link.is_closed() && self.exchange.is_login_unanswered()
+    }
+
     /// The answer to a request, whatever its status, but never 401.
     ///
     /// # Errors

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use url::Url;
 
+use super::USER_AGENT;
 use super::login::Door;
 use super::wire::{Answer, Asked};
 use crate::fault::{Code, Fault};
 
-const USER_AGENT: &str = concat!("porthole/", env!("CARGO_PKG_VERSION"));
 /// RFC 2326 §12.37: without a timeout parameter.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Keep-alives are never rarer: over UDP nothing else passes, and routers
@@ -19,6 +19,11 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST_QUIET: Duration = Duration::from_secs(60);
 /// Nor more frequent, whatever a camera asks for.
 const SHORTEST_QUIET: Duration = Duration::from_secs(2);
+/// Longest session id, which each request repeats. RFC 2326 §3.4 asks for eight
+/// characters at least; the longest of real cameras have 40.
+const MAX_SESSION_ID: usize = 1 << 10;
+/// Longest number of a camera's request that is repeated to it.
+const MAX_SEQUENCE: usize = 20;
 /// Requests given up that are remembered.
 const MAX_GIVEN_UP: usize = 8;
 
@@ -162,7 +167,7 @@ impl Exchange {
             self.door.accepted(sent.method != Method::Options);
         }
         if sent.method == Method::Setup && (200..300).contains(&answer.status) {
-            self.enter(answer.header("Session").unwrap_or_default());
+            self.enter(answer.header("Session").unwrap_or_default())?;
         }
         Ok(Outcome::Answered(answer))
     }
@@ -181,11 +186,14 @@ impl Exchange {
 
     /// `id;timeout=60`. Some cameras give every track an id of its own; the
     /// first is the one they go by.
-    fn enter(&mut self, header: &str) {
+    fn enter(&mut self, header: &str) -> Result<(), Fault> {
         let mut parts = header.split(';').map(str::trim);
         let id = parts.next().unwrap_or_default();
         if self.session.is_some() || id.is_empty() {
-            return;
+            return Ok(());
+        }
+        if id.len() > MAX_SESSION_ID {
+            return Err(Fault::new(Code::SourceLimit, "a session id longer than 1 KiB"));
         }
         self.session = Some(id.to_owned());
         let timeout = parts.filter_map(|part| part.split_once('=')).find_map(|(name, value)| {
@@ -193,6 +201,7 @@ impl Exchange {
             value.trim().parse().ok().filter(|seconds| named && *seconds > 0)
         });
         self.timeout = timeout.map_or(SESSION_TIMEOUT, Duration::from_secs);
+        Ok(())
     }
 
     /// Answers a request of the camera's politely, and does nothing else.
@@ -205,7 +214,8 @@ impl Exchange {
             | "REDIRECT" => ("405 Method Not Allowed", "Allow: OPTIONS\r\n"),
             _ => ("501 Not Implemented", ""),
         };
-        let sequence = asked.sequence.as_deref().unwrap_or("0");
+        let sequence = asked.sequence.as_deref().filter(|number| number.len() <= MAX_SEQUENCE);
+        let sequence = sequence.unwrap_or("0");
         let answer = format!("RTSP/1.0 {status}\r\nCSeq: {sequence}\r\n{headers}\r\n");
         outbox.put_slice(answer.as_bytes());
     }
@@ -219,6 +229,11 @@ impl Exchange {
     pub(super) fn reconnected(&mut self) {
         self.sent = None;
         self.given_up.clear();
+    }
+
+    /// Whether a request with a login is out.
+    pub(super) fn is_login_unanswered(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.authorized)
     }
 
     /// Whether a SETUP is out, which may yet begin a session.

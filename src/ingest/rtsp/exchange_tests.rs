@@ -208,3 +208,17 @@ fn statuses_become_catalogue_codes() {
         }
     }
 }
+
+#[test]
+fn a_session_id_longer_than_any_cameras_ends_the_session() {
+    for (length, is_taken) in [(MAX_SESSION_ID, true), (MAX_SESSION_ID + 1, false)] {
+        let mut exchange = exchange();
+        ask(&mut exchange, Method::Setup);
+        let id = "7".repeat(length);
+        match hear(&mut exchange, &format!("200 OK\r\nCSeq: 1\r\nSession: {id};timeout=9")).0 {
+            Ok(_) => assert!(is_taken && ask(&mut exchange, Method::Play).contains(&id)),
+            Err(fault) => assert!(!is_taken && fault.code == Code::SourceLimit, "{fault}"),
+        }
+        assert_eq!(exchange.has_session(), is_taken);
+    }
+}

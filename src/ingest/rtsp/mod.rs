@@ -17,7 +17,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect`, `tls`, `link` | a stream of bytes to the camera |
+//! | `connect`, `tls`, `tunnel`, `link` | a stream of bytes to the camera |
 //! | `wire` | bytes to messages and back, with caps |
 //! | `exchange`, `login`, `dialog` | requests and their answers |
 //! | `sdp`, `control`, `transport`, `rtp_info` | what the camera's answers mean |
@@ -44,6 +44,7 @@ pub mod sdp;
 mod sequence;
 mod tls;
 pub mod transport;
+mod tunnel;
 mod udp;
 pub mod wire;
 
@@ -88,6 +89,9 @@ const MAX_RECONNECTS: u32 = 3;
 /// Longest time for SETUP and PLAY; slow NVRs take a second or two.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
+/// Who we say we are.
+const USER_AGENT: &str = concat!("porthole/", env!("CARGO_PKG_VERSION"));
+
 /// The way out where the transport was chosen and the camera has another one.
 const TO_AUTO: &str = "set `transport: auto`";
 
@@ -98,6 +102,23 @@ pub(super) struct Greeting {
     pub(super) login_schemes: Vec<String>,
     /// What it calls its server.
     pub(super) server: Option<String>,
+}
+
+/// Why a camera does not play.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It does not send the way that it was asked to.
+    TransportRefused(Fault),
+    /// It hung up instead of answering a request with a login, so many times.
+    LoginHungUp(Fault, u32),
+    /// Anything else.
+    Other(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Other(fault)
+    }
 }
 
 /// A camera that has described itself.
@@ -121,13 +142,14 @@ impl Camera {
         source: &Source,
         greeting: &mut Greeting,
         farewells: &TaskTracker,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Failure> {
         let deadline = Instant::now() + DESCRIBE_LIMIT;
         let door = Door::new(source.login.clone(), source.spare_login().cloned());
         let connection = connect::connect(source, deadline).await?;
         let mut ends = (connection.local, connection.peer);
         let mut dialog = Dialog::new(Link::new(connection), Exchange::new(door));
         let mut described = describe(&mut dialog, source.url(), deadline).await;
+        let mut hang_ups = u32::from(dialog.is_login_hung_up());
         for _ in 0..MAX_RECONNECTS {
             // Some hang up behind a 401: the login goes over a new connection.
             if !(dialog.asked_again && dialog.link.is_closed()) {
@@ -137,13 +159,19 @@ impl Camera {
             ends = (connection.local, connection.peer);
             dialog.reconnect(Link::new(connection));
             described = describe(&mut dialog, source.url(), deadline).await;
+            hang_ups += u32::from(dialog.is_login_hung_up());
         }
         greeting.login_schemes = dialog.exchange.door.offered().to_vec();
         greeting.server = dialog.exchange.server.clone();
-        let (url, answer) = described?;
+        let (url, answer) = match described {
+            Err(fault) if dialog.is_login_hung_up() => {
+                return Err(Failure::LoginHungUp(fault, hang_ups));
+            }
+            described => described?,
+        };
         let headers = ["Content-Base", "Content-Location"].map(|name| answer.header(name));
         let base = Base::new(&url, headers[0], headers[1]);
-        let description = Description::parse(&answer.body, &base)?;
+        let description = Description::parse(&answer.body, &base).map_err(Fault::from)?;
         let session = Session::new(dialog, description.control.clone(), farewells.clone());
         Ok(Self {
             session,
@@ -163,14 +191,17 @@ impl Camera {
     }
 
     /// Asks for one section.
-    pub(super) async fn setup(&mut self, section: usize) -> Result<(), Fault> {
+    pub(super) async fn setup(&mut self, section: usize) -> Result<(), Failure> {
         let udp = self.transport == Transport::Udp;
         if self.try_setup(section, udp).await? {
             return Ok(());
         }
-        let refused = |detail| Err(Fault::new(Code::SourceProtocol, detail));
+        let refused =
+            |detail| Err(Failure::TransportRefused(Fault::new(Code::SourceProtocol, detail)));
         match self.transport {
-            Transport::Tcp => return refused(format!("{}; {TO_AUTO}", Unusable::InsistsOnUdp)),
+            Transport::Tcp | Transport::Http => {
+                return refused(format!("{}; {TO_AUTO}", Unusable::InsistsOnUdp));
+            }
             Transport::Udp => return refused(format!("{}; {TO_AUTO}", Unusable::InsistsOnTcp)),
             // What was asked for in TLS does not travel in the clear instead.
             Transport::Auto if self.encrypted => {
@@ -244,8 +275,8 @@ impl Camera {
             media.start_at(&times);
         }
         let transport = match transport {
-            Transport::Udp => Transport::Udp,
-            Transport::Auto | Transport::Tcp => Transport::Tcp,
+            Transport::Auto => Transport::Tcp,
+            known => known,
         };
         Ok(Feed::new(session, media, transport))
     }
