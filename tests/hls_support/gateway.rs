@@ -36,18 +36,24 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(config: Config) -> Self {
-        let status = SourceStatus::new(SourceState::Live, SystemTime::now(), "rtsp://camera/");
-        let (stream, publisher) = Stream::new(
-            "yard".parse().unwrap(),
-            Limits::default(),
-            status,
-            BusMetrics::unregistered(),
-        );
+        Self::start_as(config, None).await
+    }
+
+    /// One whose stream has a substream, and the publisher of that.
+    pub(crate) async fn start_pair(config: Config) -> (Self, Publisher) {
+        let (sub, publisher) = live("yard-sub", None);
+        (Self::start_as(config, Some(sub)).await, publisher)
+    }
+
+    async fn start_as(config: Config, substream: Option<Arc<Stream>>) -> Self {
+        let (stream, publisher) = live("yard", substream.clone());
         let registry = Arc::new(Registry::new());
         registry.insert(Arc::clone(&stream));
         let metrics = prometheus::Registry::new();
         let hls = Hls::new(config, Metrics::register(&metrics).unwrap());
-        hls.attach(&stream);
+        for stream in substream.iter().chain([&stream]) {
+            hls.attach(stream);
+        }
         let streams = StreamsCollector::new(Arc::clone(&registry)).unwrap();
         metrics.register(Box::new(streams)).unwrap();
         metrics.register(Box::new(hls.collector().unwrap())).unwrap();
@@ -105,6 +111,13 @@ impl Gateway {
         assert_eq!(response.status(), StatusCode::OK, "{query}");
         response.text().await.unwrap()
     }
+}
+
+/// A stream whose source is live.
+fn live(name: &str, substream: Option<Arc<Stream>>) -> (Arc<Stream>, Publisher) {
+    let status = SourceStatus::new(SourceState::Live, SystemTime::now(), "rtsp://camera/");
+    let (name, limits) = (name.parse().unwrap(), Limits::default());
+    Stream::with_substream(name, limits, status, BusMetrics::unregistered(), substream)
 }
 
 /// `count` pictures of a camera with 25 a second, a key frame every

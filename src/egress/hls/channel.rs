@@ -1,20 +1,23 @@
 //! One stream as its players meet it: what they wait on, and that they are
 //! there.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Config;
+use super::multivariant::Variant;
 use super::reader::Reader;
 use super::store::{Snapshot, State};
 use crate::bus::Stream;
 use crate::http::SessionMetrics;
+use crate::media::Quality;
 
 /// A player asks at least once in a part or a segment; one that did not for
 /// this long has left.
@@ -30,6 +33,13 @@ pub(super) struct Channel {
     asked: watch::Sender<Option<Instant>>,
     /// Bytes sent to its players, once there are some.
     sent: OnceLock<IntCounter>,
+    /// The stream's other quality.
+    other: OnceLock<Weak<Channel>>,
+    /// Whether players were told of both, and may change from one to the
+    /// other; while there are some. Both channels have the same.
+    paired: OnceLock<Arc<AtomicBool>>,
+    /// What its multivariant playlist said of it last.
+    variant: ArcSwapOption<Variant>,
     /// Until when players count as watching, while they do.
     watched_until: Arc<Mutex<Option<Instant>>>,
 }
@@ -47,6 +57,9 @@ impl Channel {
             reader: tokio::spawn(reader.run()).abort_handle(),
             asked,
             sent: OnceLock::new(),
+            other: OnceLock::new(),
+            paired: OnceLock::new(),
+            variant: ArcSwapOption::empty(),
             watched_until: Arc::default(),
         })
     }
@@ -64,6 +77,48 @@ impl Channel {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Makes the two the qualities of one stream.
+    pub(super) fn join(main: &Arc<Self>, sub: &Arc<Self>) {
+        let paired = Arc::new(AtomicBool::new(false));
+        for (one, other) in [(main, sub), (sub, main)] {
+            // Once in a channel's life: a stream has the same substream for
+            // all of its own.
+            let _ = one.other.set(Arc::downgrade(other));
+            let _ = one.paired.set(Arc::clone(&paired));
+        }
+    }
+
+    /// The stream's other quality, if it has one.
+    pub(super) fn other(&self) -> Option<Arc<Self>> {
+        self.other.get()?.upgrade()
+    }
+
+    /// Players are told of both qualities: while one is watched, the other is
+    /// cut too, so that a change takes no longer than a part.
+    pub(super) fn pair(&self) {
+        if let Some(paired) = self.paired.get() {
+            paired.store(true, Ordering::Relaxed);
+        }
+        self.touch();
+    }
+
+    /// The other quality, while players may change to it.
+    pub(super) fn alternative(&self) -> Option<Arc<Self>> {
+        let paired = self.paired.get().is_some_and(|paired| paired.load(Ordering::Relaxed));
+        self.other().filter(|_| paired)
+    }
+
+    /// What a multivariant playlist says of the channel; while it is not cut,
+    /// what was said last.
+    pub(super) fn variant(&self, quality: Quality) -> Option<Arc<Variant>> {
+        if let State::Live(snapshot) = &*self.state.borrow()
+            && !snapshot.segments.is_empty()
+        {
+            self.variant.store(Some(Arc::new(Variant::of(snapshot, quality))));
+        }
+        self.variant.load_full()
+    }
+
     /// Counts bytes of media as sent to a player.
     pub(super) fn count_sent(&self, sessions: &SessionMetrics, bytes: u64) {
         let counter = || sessions.of("hls").sent_bytes(self.stream.name());
@@ -71,8 +126,15 @@ impl Channel {
     }
 
     /// Notes a player's request: the stream is cut, and counts as watched, for
-    /// a while.
+    /// a while; its other quality too, where the player may change to it.
     pub(super) fn touch(&self) {
+        self.touch_alone();
+        if let Some(other) = self.alternative() {
+            other.touch_alone();
+        }
+    }
+
+    fn touch_alone(&self) {
         let now = Instant::now();
         self.asked.send_replace(Some(now));
         let later = now + LINGER;
@@ -80,6 +142,7 @@ impl Channel {
         if until.replace(later).is_none() {
             let interest = self.stream.watch();
             let until = Arc::clone(&self.watched_until);
+            let paired = self.paired.get().cloned();
             tokio::spawn(async move {
                 let mut wake = later;
                 loop {
@@ -89,6 +152,9 @@ impl Channel {
                         Some(later) if later > Instant::now() => wake = later,
                         _ => {
                             *until = None;
+                            if let Some(paired) = &paired {
+                                paired.store(false, Ordering::Relaxed);
+                            }
                             // While locked, so that a player coming now
                             // counts anew.
                             drop(interest);

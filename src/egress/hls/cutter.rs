@@ -21,6 +21,11 @@ const NUMBER_MS: i64 = 100;
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
 
+/// Media time and wall time of one moment may differ by this much. They are
+/// the same at first, so that two qualities have one timeline; then a clock
+/// runs wrong, or is set.
+const ADRIFT: i64 = 1_000_000_000;
+
 /// Missing media shorter than this is not listed as a gap: players step over
 /// it by themselves.
 const SHORTEST_GAP: Duration = Duration::from_millis(500);
@@ -59,14 +64,12 @@ impl Cutter {
     /// Numbers begin at `unused` or above.
     pub(super) fn new(targets: Targets, config: &Config, first: &Frame, unused: u64) -> Self {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
-        let millis = ClockRate::new(1_000).expect("not zero");
-        let origin = wall_ms.saturating_sub(first.pts.rescaled(millis));
         // Half the window: behind an outage, what was before it can still be
         // seen, and no player sits in front of gaps alone.
         let most_gaps = config.window.as_secs() / 2 / targets.segment.as_secs().max(1);
         Self {
             targets,
-            origin: MediaTime::new(origin, millis),
+            origin: origin(first),
             lanes: None,
             // Segments last a second at the least, those that a reconnect or
             // a new setting cuts short a tenth of it all in all. So numbers
@@ -102,8 +105,13 @@ impl Cutter {
                 // new init segment; a frame longer than a segment cannot be
                 // listed.
                 let other = lanes.audio.is_some() != audio.is_some() && frame.is_entry_point();
-                if frame.discontinuity || other || gap > self.targets.segment {
+                let off = origin(frame).nanos().saturating_sub(self.origin.nanos());
+                let adrift = off.saturating_abs() > ADRIFT && frame.is_entry_point();
+                if frame.discontinuity || other || adrift || gap > self.targets.segment {
                     self.interrupt(Some(frame), out);
+                }
+                if adrift {
+                    self.origin = origin(frame);
                 }
             }
             if self.lanes.is_none() {
@@ -274,6 +282,13 @@ impl Cutter {
         self.ended = end.filter(|_| self.begun).map(|end| (end, wall));
         self.lanes = None;
     }
+}
+
+/// What the wall shows at the zero of the stream's line, by this frame.
+fn origin(frame: &Frame) -> MediaTime {
+    let millis = ClockRate::new(1_000).expect("not zero");
+    let wall = frame.wall.unix_nanos().max(0) / 1_000_000;
+    MediaTime::new(wall.saturating_sub(frame.pts.rescaled(millis)), millis)
 }
 
 /// The track that parts and segments are cut by.

@@ -1,7 +1,7 @@
 //! Low-latency HLS: one muxed rendition per stream, cut once, fetched by all.
 //!
 //! Here: where to cut (`segmenter`, `cutter`, `lane`, `targets`), what can be fetched
-//! (`store`), playlists (`playlist`), one reader per stream (`reader`) and what
+//! (`store`), playlists (`playlist`, `multivariant`), one reader per stream (`reader`) and what
 //! its players wait on (`channel`, `waiting`), URLs (`routes`, `directives`) and
 //! how they are answered (`answer`).
 //! Not here: boxes (`cmaf`), HTTP listeners and TLS (`http`).
@@ -19,6 +19,7 @@ mod cutter;
 mod directives;
 mod lane;
 mod metrics;
+mod multivariant;
 mod playlist;
 mod reader;
 mod routes;
@@ -95,11 +96,15 @@ impl Hls {
 
     /// Offers `stream` from now on, by a task that ends with the stream or when
     /// it is detached. A stream of the same name gives way. A substream is a
-    /// stream of its own here.
+    /// stream of its own here, to be attached before its main stream.
     ///
     /// Needs a tokio runtime.
     pub fn attach(&self, stream: &Arc<Stream>) {
         let channel = Channel::spawn(stream, self.config);
+        let sub = stream.substream().and_then(|sub| self.channel(sub.name()));
+        if let Some(sub) = sub {
+            Channel::join(&channel, &sub);
+        }
         self.channels.rcu(|channels| {
             let mut channels = BTreeMap::clone(channels);
             channels.insert(stream.name().clone(), Arc::clone(&channel));

@@ -1,17 +1,16 @@
-//! Playlists as text. `m3u8-rs` writes the multivariant one; it has no words
-//! for low latency, so the media playlist is written here.
+//! The media playlist as text: `m3u8-rs` has no words for low latency, so it is
+//! written here.
 
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use m3u8_rs::{MasterPlaylist, Resolution, VariantStream};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::segment::{Part, Segment};
 use super::store::Snapshot;
-use crate::media::{Quality, WallTime};
+use crate::media::WallTime;
 
 /// What a URL below a stream's `hls/` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,37 +61,6 @@ impl Display for Name {
     }
 }
 
-/// The multivariant playlist (draft-pantos-hls-rfc8216bis §4.4.6): one
-/// variant with picture and sound together.
-pub(super) fn multivariant(snapshot: &Snapshot, quality: Quality) -> String {
-    let folder = match quality {
-        Quality::Main => "hls",
-        Quality::Sub => "hls/sub",
-    };
-    let interval = snapshot.targets.interval.as_secs_f64();
-    let size = snapshot.init.size;
-    let playlist = MasterPlaylist {
-        version: Some(9),
-        independent_segments: snapshot.independent,
-        variants: vec![VariantStream {
-            uri: format!("{folder}/{}", Name::Media),
-            bandwidth: snapshot.peak_rate(),
-            average_bandwidth: Some(snapshot.mean_rate().max(1)),
-            codecs: Some(snapshot.init.codecs.clone()),
-            resolution: size.map(|size| Resolution {
-                width: u64::from(size.width),
-                height: u64::from(size.height),
-            }),
-            frame_rate: size.map(|_| (1_000.0 / interval).round() / 1_000.0),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let mut out = Vec::new();
-    playlist.write_to(&mut out).expect("a Vec takes every write");
-    String::from_utf8(out).expect("codec strings and numbers are ASCII")
-}
-
 /// How many of the oldest listed segments a delta update leaves out
 /// (§6.2.5.1): those that end before the skip boundary, seen from the end.
 fn skippable(snapshot: &Snapshot) -> usize {
@@ -134,13 +102,47 @@ const PARTS_LISTED: u32 = 3;
 
 /// The media playlist (§4.4.3, §4.4.4); as a delta update, `skipped` of the
 /// oldest segments are left out.
-pub(super) fn media(snapshot: &Snapshot, skipped: usize) -> String {
+/// With `other`, it says how far that rendition is.
+pub(super) fn media(snapshot: &Snapshot, skipped: usize, other: Option<Report>) -> String {
     let mut out = String::with_capacity(8 * 1024);
-    write_media(&mut out, snapshot, skipped).expect("a String takes every write");
+    write_media(&mut out, snapshot, skipped, other).expect("a String takes every write");
     out
 }
 
-fn write_media(out: &mut String, snapshot: &Snapshot, skipped: usize) -> fmt::Result {
+/// How far another rendition is (§4.4.5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    /// From this playlist to the other.
+    pub(super) uri: &'static str,
+    /// Its newest segment, complete or open.
+    pub(super) segment: u64,
+    /// The newest part of that; a gap has none.
+    pub(super) part: Option<usize>,
+}
+
+impl Report {
+    /// Of a playlist that goes on.
+    pub(super) fn of(snapshot: &Snapshot, uri: &'static str) -> Option<Self> {
+        let newest = snapshot.open.as_ref().or_else(|| snapshot.listed().last())?;
+        let part = newest.parts.len().checked_sub(1);
+        (!snapshot.ended).then_some(Self { uri, segment: newest.head.number, part })
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { uri, segment, part } = self;
+        write!(f, "#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={segment}")?;
+        part.map_or(Ok(()), |part| write!(f, ",LAST-PART={part}"))
+    }
+}
+
+fn write_media(
+    out: &mut String,
+    snapshot: &Snapshot,
+    skipped: usize,
+    other: Option<Report>,
+) -> fmt::Result {
     let targets = &snapshot.targets;
     let listed = snapshot.listed();
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:9")?;
@@ -196,7 +198,8 @@ fn write_media(out: &mut String, snapshot: &Snapshot, skipped: usize) -> fmt::Re
         writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{name}\"")?;
     }
     let name = Name::Part(snapshot.next, snapshot.open_parts());
-    writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")
+    writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")?;
+    other.map_or(Ok(()), |other| writeln!(out, "{other}"))
 }
 
 /// The tags that stand before a segment's first part (§4.4.4): those of a

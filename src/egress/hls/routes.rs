@@ -1,5 +1,6 @@
 //! URLs: playlists that can be waited for, and objects that never change.
 
+use std::iter;
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,14 +8,16 @@ use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
+use url::form_urlencoded;
 
 use super::Hls;
 use super::answer::{Object, Text, Wish, gone, plain};
 use super::channel::Channel;
 use super::directives::Directives;
-use super::playlist::{self, Name};
+use super::multivariant::{self, Variant};
+use super::playlist::{self, Name, Report};
 use super::store::{Snapshot, State};
-use super::waiting::{first_snapshot, fresh_snapshot, hold, is_down, second_snapshot};
+use super::waiting::{first_snapshot, fresh_snapshot, hold, is_down, second_snapshot, substream};
 use crate::auth::{Access, Action, Principal};
 use crate::bus::{Registry, Stream};
 use crate::fault::{Code, Fault};
@@ -37,9 +40,10 @@ pub struct Deps {
 /// `/{stream}/index.m3u8` and what it links to, below `/{stream}/hls/`. A
 /// substream's playlist is that with `?quality=sub`; it links below
 /// `/{stream}/hls/sub/`, so that caches which drop queries cannot mix them up.
+/// Without a quality, the playlist offers both.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
-        .route("/{stream}/index.m3u8", get(multivariant))
+        .route("/{stream}/index.m3u8", get(index))
         .route("/{stream}/hls/{name}", get(main_object))
         .route("/{stream}/hls/sub/{name}", get(sub_object))
         // One to share: every request takes it.
@@ -59,16 +63,26 @@ fn channel(
     deps.hls.channel(stream.name()).ok_or_else(|| Problem::not_ready(&stream))
 }
 
-async fn multivariant(
+async fn index(
     Shared(deps): Shared<Arc<Deps>>,
     Path(stream): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let channel = channel(&deps, &stream, |stream| http::of_quality(stream, query.as_deref()))?;
-    channel.touch();
+    // Who names a quality gets that one alone.
+    let query = query.unwrap_or_default();
+    let named = form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "quality");
+    let sub = channel.other().filter(|_| !named);
+    if sub.is_some() {
+        channel.pair();
+    } else {
+        channel.touch();
+    }
     let sessions = deps.sessions.of("hls");
-    let snapshot = match fresh_snapshot(&channel).await {
+    let other = async { substream(sub.as_deref()?).await };
+    let (snapshot, other) = tokio::join!(fresh_snapshot(&channel), other);
+    let snapshot = match snapshot {
         // It may have failed while the player waited.
         Ok(snapshot) if !snapshot.ended && is_down(&channel) => {
             drop(snapshot);
@@ -82,8 +96,9 @@ async fn multivariant(
             let max_age = snapshot.targets.segment / 2;
             let main = channel.stream().name().as_str() == stream;
             let quality = if main { Quality::Main } else { Quality::Sub };
-            let text = Text::from(playlist::multivariant(&snapshot, quality));
-            Ok(text.answer(&headers, max_age))
+            let variants = iter::once(Variant::of(&snapshot, quality)).chain(other);
+            let text = multivariant::text(&variants.collect::<Vec<_>>());
+            Ok(Text::from(text).answer(&headers, max_age))
         }
         Err(problem) => {
             sessions.setup(problem.code().as_str());
@@ -101,7 +116,7 @@ async fn main_object(
 ) -> Result<Response, Problem> {
     let channel = channel(&deps, &stream, |stream| Ok(Arc::clone(stream)))?;
     let wish = Wish { method: &method, headers: &headers };
-    object(&wish, &deps, &channel, &name, query).await
+    object(&wish, &deps, &channel, Quality::Main, &name, query).await
 }
 
 async fn sub_object(
@@ -114,13 +129,14 @@ async fn sub_object(
     let sub = Some(Quality::Sub.as_str());
     let channel = channel(&deps, &stream, |stream| stream.of_quality(sub))?;
     let wish = Wish { method: &method, headers: &headers };
-    object(&wish, &deps, &channel, &name, query).await
+    object(&wish, &deps, &channel, Quality::Sub, &name, query).await
 }
 
 async fn object(
     wish: &Wish<'_>,
     deps: &Deps,
     channel: &Channel,
+    quality: Quality,
     file: &str,
     query: Option<String>,
 ) -> Result<Response, Problem> {
@@ -130,7 +146,7 @@ async fn object(
     if name == Name::Media {
         channel.touch();
         let query = query.unwrap_or_default();
-        return media(deps, channel, &query, wish.headers).await;
+        return media(deps, channel, quality, &query, wish.headers).await;
     }
 
     let snapshot = match &*channel.watch().borrow() {
@@ -163,6 +179,7 @@ async fn object(
 async fn media(
     deps: &Deps,
     channel: &Channel,
+    quality: Quality,
     query: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -195,10 +212,21 @@ async fn media(
     // §B.1: blocking reloads are cached long, since their URL says what they
     // hold; plain ones shortly.
     let max_age = if asked.segment.is_some() { target * 6 } else { target / 2 };
-    let full = || Text::from(playlist::media(&snapshot, 0));
+    let other = || {
+        let other = channel.alternative()?;
+        let uri = match quality {
+            Quality::Main => "sub/media.m3u8",
+            Quality::Sub => "../media.m3u8",
+        };
+        match &*other.watch().borrow() {
+            State::Live(snapshot) => Report::of(snapshot, uri),
+            State::Starting | State::Unplayable(_) => None,
+        }
+    };
+    let full = || playlist::media(&snapshot, 0, other()).into();
     let text = match playlist::skippable_for(&snapshot, asked.segment) {
         skipped if asked.skip && skipped > 0 && !snapshot.ended => {
-            snapshot.delta.get_or_init(|| playlist::media(&snapshot, skipped).into())
+            snapshot.delta.get_or_init(|| playlist::media(&snapshot, skipped, other()).into())
         }
         _ => snapshot.full.get_or_init(full),
     };

@@ -13,7 +13,7 @@ use super::Config;
 use super::cutter::{Cutter, lead};
 use super::segment::{Head, Init, Part};
 use super::targets::{Lesson, Targets, nanos};
-use crate::media::{Frame, FrameKind, Tracks};
+use crate::media::{Frame, FrameKind, Tracks, WallTime};
 
 /// What happens to a playlist, in order.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Segmenter {
                     None if *bytes > LESSON_BYTES => lesson.settle(&self.config),
                     None => return,
                 };
-                let kept = std::mem::take(kept);
+                let kept = dated(std::mem::take(kept));
                 let mut cutter = Cutter::new(targets, &self.config, &kept[0], self.unused);
                 out.push(Step::Start(targets, cutter.number));
                 for frame in &kept {
@@ -163,6 +163,19 @@ impl Segmenter {
             cutter.away(now, out);
         }
     }
+}
+
+/// The frames with the wall time that the newest of them knows best: a
+/// camera's first sender report comes some seconds after its first frame.
+fn dated(frames: Vec<Arc<Frame>>) -> Vec<Arc<Frame>> {
+    let shift = |frame: &Frame| frame.wall.unix_nanos().saturating_sub(frame.pts.nanos());
+    let Some(newest) = frames.last().map(|frame| shift(frame)) else { return frames };
+    let dated = |frame: Arc<Frame>| {
+        let mut frame = Arc::unwrap_or_clone(frame);
+        frame.draft.wall = WallTime::from_unix_nanos(newest.saturating_add(frame.pts.nanos()));
+        Arc::new(frame)
+    };
+    frames.into_iter().map(dated).collect()
 }
 
 /// Whether what we carry of the two differs.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::Hls;
 use super::channel::{Channel, ready, wait_for};
+use super::multivariant::Variant;
 use super::store::{Snapshot, State};
 use crate::bus::SourceState;
 use crate::fault::{Code, Fault};
 use crate::http::Problem;
+use crate::media::Quality;
 
 /// Longest wait for a stream's first segment while the camera sends nothing
 /// yet: it may never.
@@ -22,6 +24,9 @@ const FIRST_SEGMENT_LIVE: Duration = Duration::from_secs(8);
 /// place for good in a playlist that began with one. Longer than a group of
 /// pictures of most cameras.
 const SECOND_SEGMENT: Duration = Duration::from_secs(3);
+/// How long the first player of a stream with two qualities waits to be told
+/// of the second: a camera's connection, and two key frames.
+const OTHER_QUALITY: Duration = Duration::from_secs(4);
 /// A held request gives up after this many target durations (§6.2.5.2).
 const HOLD: u32 = 3;
 
@@ -117,4 +122,18 @@ pub(super) async fn hold(
             Err(Fault::new(Code::StreamStarting, why).into())
         }
     }
+}
+
+/// What the multivariant playlist says of a stream's substream; `None` where
+/// it does not come soon.
+pub(super) async fn substream(sub: &Channel) -> Option<Variant> {
+    let known = || sub.variant(Quality::Sub).map(|variant| Variant::clone(&variant));
+    if is_down(sub) {
+        return None;
+    }
+    if let Some(known) = known() {
+        return Some(known);
+    }
+    let _ = tokio::time::timeout(OTHER_QUALITY, ready(&mut sub.watch(), 1)).await;
+    known()
 }

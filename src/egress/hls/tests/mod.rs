@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Config;
-use super::playlist::{self, Name, media, skippable_for};
+use super::multivariant::{self, Variant};
+use super::playlist::{self, Name, skippable_for};
 use super::segment::Pieces;
 use super::segmenter::{Segmenter, Step};
 use super::store::{Snapshot, State, Store};
@@ -41,8 +42,12 @@ fn sound() -> Track {
     Track { id: TrackId(0), rate: ClockRate::new(8_000).unwrap(), codec }
 }
 
+fn media(snapshot: &Snapshot, skipped: usize) -> String {
+    playlist::media(snapshot, skipped, None)
+}
+
 fn multivariant(snapshot: &Snapshot) -> String {
-    playlist::multivariant(snapshot, Quality::Main)
+    multivariant::text(&[Variant::of(snapshot, Quality::Main)])
 }
 
 /// Pieces as they are sent.
@@ -63,6 +68,8 @@ struct Show {
     objects: BTreeMap<String, Bytes>,
     key_bytes: usize,
     newest_key: Bytes,
+    /// How far the camera's clock is off, in milliseconds.
+    clock: i64,
     video_given: usize,
     states: usize,
     old_text: String,
@@ -80,6 +87,7 @@ impl Show {
             objects: BTreeMap::new(),
             key_bytes: 400,
             newest_key: Bytes::new(),
+            clock: 0,
             video_given: 0,
             states: 0,
             old_text: String::new(),
@@ -109,7 +117,7 @@ impl Show {
                 tracks: Arc::clone(&self.tracks),
                 pts: at,
                 dts: at,
-                wall: WallTime::from_unix_nanos((WALL_MS + ms) * 1_000_000),
+                wall: WallTime::from_unix_nanos((WALL_MS + ms + self.clock) * 1_000_000),
                 kind,
                 lost_before: 0,
                 discontinuity,

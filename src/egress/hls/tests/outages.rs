@@ -154,3 +154,26 @@ fn mjpeg_is_named_as_what_hls_cannot_carry() {
     show.play(0..120);
     assert!(matches!(show.store.state(), State::Live(_)), "a new encoder setting heals it");
 }
+
+#[test]
+fn a_clock_that_is_set_begins_a_new_timeline_and_a_late_report_does_not() {
+    let mut show = Show::camera();
+    // The camera's first report comes a second after its first frame.
+    show.clock = 4_000;
+    show.play(0..25);
+    show.clock = 0;
+    show.play(25..300);
+    let text = show.text();
+    let read = Read::new(&text);
+    assert!(!read.segments.iter().any(|s| s.discontinuity), "{text}");
+    assert_eq!(read.segments[0].date_line, "2026-09-21T14:13:20.250Z");
+    assert_eq!(read.first(), FIRST);
+
+    show.clock = 7_000;
+    show.play(300..500);
+    let text = show.text();
+    let read = Read::new(&text);
+    let cut = read.segments.iter().find(|s| s.discontinuity).expect("a discontinuity");
+    assert_eq!(cut.date_line, "2026-09-21T14:13:39.250Z");
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+}
