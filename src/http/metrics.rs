@@ -10,6 +10,10 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+/// Why a connection is refused.
+const REASONS: [&str; 5] =
+    ["connections", "connections_per_address", "idle", "offers", "tls_handshake"];
+
 /// Metric families of this room.
 #[derive(Clone)]
 pub struct HttpMetrics {
@@ -46,6 +50,11 @@ impl HttpMetrics {
             Opts::new("porthole_http_rejected_total", "Connections refused, by reason"),
             &["reason"],
         )?;
+        // There from the start: a rate sees no first event of a series that
+        // begins with it.
+        for reason in REASONS {
+            rejected.with_label_values(&[reason]);
+        }
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
         registry.register(Box::new(connections.clone()))?;

@@ -6,6 +6,11 @@ use prometheus::{
 
 use crate::media::{MediaKind, StreamName};
 
+/// Limits whose excess ends a session, as [`Limit`](super::depacketize::Limit)
+/// names them; and the ring's.
+const LIMITS: [&str; 6] =
+    ["access_unit_bytes", "audio_bytes", "group_bytes", "nal_bytes", "nal_count", "parameter_sets"];
+
 /// Metric families of the camera side.
 #[derive(Clone)]
 pub struct IngestMetrics {
@@ -47,6 +52,16 @@ impl IngestMetrics {
         )?;
         registry.register(Box::new(up.clone()))?;
         let media = &["stream", "media"];
+        let limits = counter(
+            "source_limit_exceeded_total",
+            "Sessions ended because the source exceeded a limit",
+            &["limit"],
+        )?;
+        // There from the start: a rate sees no first event of a series that
+        // begins with it.
+        for limit in LIMITS {
+            limits.with_label_values(&[limit]);
+        }
         Ok(Self {
             up,
             connects: counter(
@@ -87,11 +102,7 @@ impl IngestMetrics {
                 "Time between the two newest key frames",
                 &["stream"],
             )?,
-            limits: counter(
-                "source_limit_exceeded_total",
-                "Sessions ended because the source exceeded a limit",
-                &["limit"],
-            )?,
+            limits,
             panics: counter("panics_total", "Panics contained, by task", &["task"])?,
         })
     }

@@ -6,6 +6,10 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Regi
 
 use crate::http::{OutputSessions, SessionMetrics};
 
+/// Why a datagram is thrown away, and what RTCP from viewers is about.
+const REASONS: [&str; 5] = ["no_session", "not_sent", "not_webrtc", "overload", "viewer_behind"];
+const KINDS: [&str; 3] = ["key_frame_wanted", "nack", "receiver_report"];
+
 /// Metric families of WebRTC.
 #[derive(Clone)]
 pub struct Metrics {
@@ -50,6 +54,14 @@ impl Metrics {
             )
             .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 2.0]),
         )?;
+        // There from the start: a rate sees no first event of a series that
+        // begins with it.
+        for kind in KINDS {
+            feedback.with_label_values(&[kind]);
+        }
+        for reason in REASONS {
+            discarded.with_label_values(&[reason]);
+        }
         registry.register(Box::new(remote_loss.clone()))?;
         registry.register(Box::new(round_trip.clone()))?;
         registry.register(Box::new(feedback.clone()))?;
