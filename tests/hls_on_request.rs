@@ -40,8 +40,8 @@ async fn the_first_player_finds_all_that_the_ring_holds_at_once() {
     let began = Instant::now();
     let text = gateway.text("").await;
     assert!(began.elapsed() < SECOND / 10, "{:?}", began.elapsed());
-    // Eight seconds have passed; the ring holds the last four of them, the oldest key
-    // frame there is the one at four seconds.
+    // Eight seconds have passed; the ring holds the groups whose next key frame is at
+    // most three seconds old, the first of them that from four to five.
     let first = FIRST + 40;
     assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{first}\n")), "{text}");
     assert!(text.contains(&format!("\ns{first}.m4s\n")), "{text}");
@@ -53,7 +53,8 @@ async fn the_first_player_finds_all_that_the_ring_holds_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_beginner_is_held_for_the_second_segment_but_not_for_long() {
     let frames = pictures(250, 50);
-    let (before, after) = frames.split_at(175);
+    // Of the groups that have ended, the ring still holds the one from four to six.
+    let (before, after) = frames.split_at(190);
     let mut gateway = gateway_after(before).await;
     let mut interest = gateway.stream.watch_interest();
     let began = Instant::now();
@@ -73,7 +74,7 @@ async fn a_beginner_is_held_for_the_second_segment_but_not_for_long() {
 #[tokio::test(start_paused = true)]
 async fn a_player_that_comes_back_within_a_minute_finds_its_place() {
     let gateway = gateway_after(&seven_seconds()).await;
-    let segment = format!("s{}.m4s", FIRST + 40);
+    let segment = format!("s{}.m4s", FIRST + 20);
     for _ in 0..3 {
         assert!(gateway.text("").await.contains(&segment));
         sleep(SECOND * 55).await;
@@ -92,7 +93,7 @@ async fn whoever_comes_after_that_starts_anew_above_all_old_names() {
     gateway.publish_all(&later(seven_seconds(), 61)).await;
     assert_eq!(gateway.hls.buffer_bytes(), 0);
     let text = gateway.text("").await;
-    assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", FIRST + 650)), "{text}");
+    assert!(text.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", FIRST + 630)), "{text}");
     assert!(!text.contains("#EXT-X-DISCONTINUITY\n"), "{text}");
 }
 

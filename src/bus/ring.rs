@@ -30,7 +30,7 @@ impl Default for Limits {
         Self {
             // The cap on a group of pictures that `ingest` enforces.
             bytes: 32 << 20,
-            slack_nanos: 2_000_000_000,
+            slack_nanos: 3_000_000_000,
         }
     }
 }
