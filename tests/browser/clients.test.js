@@ -75,11 +75,19 @@ async function viewWithWhipWhep(url) {
   await client.view(pc, url);
 }
 
-for (const kinds of [undefined, "udp"]) {
+/** In the page: what the selected pair travels over. */
+async function protocol() {
+  const stats = await window.peers.at(-1).getStats();
+  const transport = [...stats.values()].find(({ type }) => type === "transport");
+  return stats.get(stats.get(transport.selectedCandidatePairId).remoteCandidateId).protocol;
+}
+
+for (const kinds of [undefined, "udp", "tcp"]) {
   test(`whip-whep plays${kinds ? `, over ${kinds} alone` : ""}, and its DELETE ends the session`, async (context) => {
     const page = await pageWith(context, kinds);
     await page.evaluate(viewWithWhipWhep, new URL(`${STREAM}/whep`, gateway.base).href);
     await assertPlays(page);
+    if (kinds) assert.equal(await page.evaluate(protocol), kinds);
     await until("one session", async () => (await sessions()) === 1, 10_000);
     await page.evaluate(() => window.client.stop());
     await until("the session's end", async () => (await sessions()) === 0, 5000);

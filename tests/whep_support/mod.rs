@@ -3,6 +3,7 @@
 
 pub(crate) mod line;
 pub(crate) mod player;
+pub(crate) mod tcp;
 
 use std::net::SocketAddr;
 use std::process::Command;

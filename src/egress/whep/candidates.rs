@@ -96,9 +96,7 @@ pub(super) fn complete(answer: &str, addresses: &[SocketAddr]) -> String {
         // With BUNDLE (RFC 9143 §9) candidates of the first section serve all.
         if text.starts_with("a=ice-pwd:") && active && !told {
             told = true;
-            for (at, address) in addresses.iter().enumerate() {
-                line(&candidate(at, *address));
-            }
+            lines(addresses).for_each(|candidate| line(&candidate));
             line("a=end-of-candidates");
         }
     }
@@ -108,12 +106,24 @@ pub(super) fn complete(answer: &str, addresses: &[SocketAddr]) -> String {
     out
 }
 
-/// RFC 8839 §5.1; the priority as RFC 8445 §5.1.2.1 computes it for hosts.
-pub(super) fn candidate(at: usize, address: SocketAddr) -> String {
-    let preference = 65_535 - at as u32;
-    let priority = 126 << 24 | preference << 8 | 255;
-    let (ip, port) = (address.ip(), address.port());
-    format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", at + 1)
+/// Our candidates, each an attribute line: over UDP all, then over TCP.
+pub(super) fn lines(addresses: &[SocketAddr]) -> impl Iterator<Item = String> {
+    let udp = addresses.iter().enumerate().map(|(at, address)| {
+        // RFC 8839 §5.1; the priority as RFC 8445 §5.1.2.1 computes it for
+        // hosts.
+        let priority = 126 << 24 | (65_535 - at) << 8 | 255;
+        let (ip, port) = (address.ip(), address.port());
+        format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", at + 1)
+    });
+    let tcp = addresses.iter().enumerate().map(|(at, address)| {
+        // RFC 6544 §4.2: behind UDP, as browsers have it; passive hosts have
+        // the direction preference 4.
+        let priority = 90 << 24 | (4 << 13 | (8_191 - at)) << 8 | 255;
+        let (ip, port) = (address.ip(), address.port());
+        let number = addresses.len() + at + 1;
+        format!("a=candidate:{number} 1 tcp {priority} {ip} {port} typ host tcptype passive")
+    });
+    udp.chain(tcp)
 }
 
 #[cfg(test)]
@@ -151,6 +161,7 @@ mod tests {
             m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=inactive\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
             a=candidate:1 1 udp 2130706431 203.0.113.7 8189 typ host\r\n\
+            a=candidate:2 1 tcp 1520435199 203.0.113.7 8189 typ host tcptype passive\r\n\
             a=end-of-candidates\r\na=sendonly\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-pwd:p\r\na=sendonly\r\n"
         );

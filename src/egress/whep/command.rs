@@ -1,10 +1,11 @@
 //! What a fan-out is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
 use super::engine::Restart;
+use super::link::Via;
 use super::switchboard::SessionId;
 use super::viewer::Viewer;
 
@@ -17,7 +18,7 @@ pub(super) enum Command {
     Datagram {
         viewer: SessionId,
         from: SocketAddr,
-        to: Option<IpAddr>,
+        via: Via,
         data: BytesMut,
     },
     Candidates(SessionId, Vec<String>),

@@ -24,10 +24,13 @@ use super::answer::{Local, Ssrcs};
 use super::codec::Offered;
 use super::dtls::{Dtls, Identity, Keys, Outcome};
 use super::feedback::{self, Feedback, Reception};
+use super::link::Route;
+use super::nomination::Nomination;
 use super::offer::Offer;
 use super::packetizer::Packets;
-use super::sender::{Route, Sender};
+use super::sender::Sender;
 use super::socket::Outbox;
+use super::stun;
 use crate::media::{MediaKind, WallTime};
 
 /// The only local addresses the engine knows: the socket, not the engine,
@@ -45,11 +48,11 @@ const LOCAL_PORT: u16 = 9;
 /// is in trouble, and gone if it stays silent for the second span.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 const FAILED_AFTER: Duration = Duration::from_secs(3);
-const KEEPALIVE: Duration = Duration::from_secs(2);
+const KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// The library would look after a connected viewer five times a second, to send
 /// a check every [`KEEPALIVE`].
-const CONNECTED_TICK: Duration = Duration::from_secs(1);
+const CONNECTED_TICK: Duration = Duration::from_secs(2);
 
 /// Packets asked for in one report that are sent again.
 const MAX_LOST: usize = 256;
@@ -99,6 +102,7 @@ pub(super) struct Peer {
     /// The viewer's address that DTLS and media go to.
     path: Option<SocketAddr>,
     selected: bool,
+    nomination: Nomination,
     connected: bool,
     ufrag: String,
     lite: bool,
@@ -176,6 +180,7 @@ impl Peer {
             keys: None,
             path: None,
             selected: false,
+            nomination: Nomination::default(),
             connected: false,
             ufrag,
             lite: offer.lite,
@@ -241,7 +246,7 @@ impl Peer {
         };
         // RFC 7983 §7.
         let done = match data.first() {
-            Some(0..=3) => self.ice.handle_read(TaggedBytesMut { now, transport, message: data }),
+            Some(0..=3) => self.check_received(TaggedBytesMut { now, transport, message: data }),
             Some(20..=63) => {
                 // Also counts as a sign of life. From an address that is not a
                 // candidate any more, since a restart, nothing is answered.
@@ -260,6 +265,32 @@ impl Peer {
         if let Err(error) = done {
             tracing::trace!(%error, "datagram not used");
         }
+    }
+
+    fn check_received(&mut self, check: TaggedBytesMut) -> rtc::shared::error::Result<()> {
+        let (now, in_use) = (check.now, self.path == Some(check.transport.peer_addr));
+        let named = self.selected && stun::is_nomination(&check.message);
+        let again = |check: &TaggedBytesMut| TaggedBytesMut {
+            now,
+            transport: check.transport,
+            message: check.message.clone(),
+        };
+        let again = (named && !in_use).then(|| again(&check));
+        // An error, if it is not the viewer's.
+        self.ice.handle_read(check)?;
+        if named && self.nomination.named(now, in_use) {
+            // The library keeps to the first path named, until it starts anew;
+            // media goes on there until the other has proven itself.
+            let ours = self.ice.get_local_credentials().clone();
+            let theirs = self.ice.get_remote_credentials().cloned().unwrap_or_default();
+            let (remote_ufrag, remote_password) = (theirs.ufrag, theirs.pwd);
+            let (ufrag, password) = (ours.ufrag, ours.pwd);
+            self.restart(now, Restart { ufrag, password, remote_ufrag, remote_password });
+            if let Some(again) = again {
+                self.ice.handle_read(again)?;
+            }
+        }
+        Ok(())
     }
 
     fn dtls_received(&mut self, now: Instant, data: BytesMut) -> rtc::shared::error::Result<()> {
@@ -348,7 +379,7 @@ impl Peer {
         packets: &Arc<Packets>,
         range: Range<usize>,
         ticks: i64,
-        route: Route,
+        route: &Route,
         outbox: &mut Outbox,
     ) -> usize {
         let sender = match packets.kind {
@@ -360,7 +391,7 @@ impl Peer {
     }
 
     /// Sends again what was asked for; returns the bytes of RTP.
-    pub(super) fn repair(&mut self, now: Instant, route: Route, outbox: &mut Outbox) -> usize {
+    pub(super) fn repair(&mut self, now: Instant, route: &Route, outbox: &mut Outbox) -> usize {
         let Some(keys) = self.keys.as_mut().filter(|_| !self.lost.is_empty()) else { return 0 };
         let (mut bytes, mut resent) = (0, 0);
         for &(ssrc, number) in &self.lost {
@@ -385,7 +416,7 @@ impl Peer {
         kind: MediaKind,
         wall: WallTime,
         ticks: i64,
-        route: Route,
+        route: &Route,
         outbox: &mut Outbox,
     ) {
         let sender = match kind {
@@ -395,7 +426,7 @@ impl Peer {
         let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return };
         let Some(report) = sender.report(now, wall, ticks) else { return };
         match keys.rtcp_out.encrypt_rtcp(&report) {
-            Ok(sealed) => outbox.push(route.to, route.from, &sealed),
+            Ok(sealed) => outbox.push(route, &sealed),
             Err(error) => tracing::debug!(%error, "sender report not sent"),
         }
     }

@@ -127,10 +127,10 @@ impl Fanout {
                 self.seats.insert(id, Seat { viewer: *viewer, due: None });
                 self.with(id, now, |_| ()).await;
             }
-            Command::Datagram { viewer: id, from, to, data } => {
+            Command::Datagram { viewer: id, from, via, data } => {
                 let Some(seat) = self.seats.get_mut(&id) else { return };
                 let act = |viewer: &mut Viewer, outbox: &mut _| {
-                    viewer.receive(now, from, to, data, outbox);
+                    viewer.receive(now, from, via, data, outbox);
                 };
                 self.round.look_after(id, seat, now, act).await;
             }

@@ -1,6 +1,7 @@
 use std::time::SystemTime;
 
 use super::super::engine::{PANIC, Plan};
+use super::super::link::Via;
 use super::super::offer::Offer;
 use super::super::{Config, Metrics, Whep};
 use super::*;
@@ -47,7 +48,8 @@ async fn a_panic_in_the_engine_ends_that_viewer_only() {
     }
     let (viewer, session) = &tasks[0];
     let from = "127.0.0.1:9".parse().unwrap();
-    let datagram = Command::Datagram { viewer: *viewer, from, to: None, data: PANIC.into() };
+    let datagram =
+        Command::Datagram { viewer: *viewer, from, via: Via::Udp(None), data: PANIC.into() };
     whep.tasks.tell(session.task, datagram).await;
 
     // The other one is still heard.

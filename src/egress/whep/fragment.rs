@@ -86,8 +86,7 @@ impl Fragment {
         let Self { media, mid, .. } = self;
         let mut out =
             format!("m={media}\r\na=mid:{mid}\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n");
-        for (at, address) in addresses.iter().enumerate() {
-            let candidate = candidates::candidate(at, *address);
+        for candidate in candidates::lines(addresses) {
             write!(out, "{candidate}\r\n").expect("a String takes all");
         }
         out + "a=end-of-candidates\r\n"
@@ -126,6 +125,7 @@ mod tests {
             reply,
             "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:left\r\na=ice-ufrag:ours\r\n\
              a=ice-pwd:secret\r\na=candidate:1 1 udp 2130706431 203.0.113.7 8189 typ host\r\n\
+             a=candidate:2 1 tcp 1520435199 203.0.113.7 8189 typ host tcptype passive\r\n\
              a=end-of-candidates\r\n"
         );
         assert_eq!(

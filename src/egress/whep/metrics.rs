@@ -7,7 +7,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Regi
 use crate::http::{OutputSessions, SessionMetrics};
 
 /// Why a datagram is thrown away, and what RTCP from viewers is about.
-const REASONS: [&str; 5] = ["no_session", "not_sent", "not_webrtc", "overload", "viewer_behind"];
+const REASONS: [&str; 6] =
+    ["no_session", "not_sent", "not_webrtc", "overload", "tcp_limit", "viewer_behind"];
 const KINDS: [&str; 3] = ["key_frame_wanted", "nack", "receiver_report"];
 
 /// Metric families of WebRTC.
@@ -16,6 +17,7 @@ pub struct Metrics {
     pub(super) sessions: OutputSessions,
     feedback: IntCounterVec,
     discarded: IntCounterVec,
+    ice_failures: IntCounterVec,
     remote_loss: Histogram,
     round_trip: Histogram,
     pub(super) panics: IntCounter,
@@ -36,7 +38,8 @@ impl Metrics {
             Opts::new(
                 "porthole_udp_discarded_packets_total",
                 "Datagrams on the WebRTC port thrown away: not WebRTC, of no session, too many \
-                 at once, not sent because the system refused, or for a viewer that fell behind",
+                 at once, not sent because the system refused, or for a viewer that fell behind; and \
+                 TCP connections to it that were not taken",
             ),
             &["reason"],
         )?;
@@ -54,6 +57,14 @@ impl Metrics {
             )
             .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 2.0]),
         )?;
+        let ice_failures = IntCounterVec::new(
+            Opts::new(
+                "porthole_webrtc_ice_failures_total",
+                "Ways to a viewer that failed, by how far they went: so far those over TCP that \
+                 brought no check in time",
+            ),
+            &["stage"],
+        )?;
         // There from the start: a rate sees no first event of a series that
         // begins with it.
         for kind in KINDS {
@@ -62,13 +73,15 @@ impl Metrics {
         for reason in REASONS {
             discarded.with_label_values(&[reason]);
         }
+        ice_failures.with_label_values(&["tcp_unproven"]);
+        registry.register(Box::new(ice_failures.clone()))?;
         registry.register(Box::new(remote_loss.clone()))?;
         registry.register(Box::new(round_trip.clone()))?;
         registry.register(Box::new(feedback.clone()))?;
         registry.register(Box::new(discarded.clone()))?;
         let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
         let sessions = sessions.of("whep");
-        Ok(Self { sessions, feedback, discarded, remote_loss, round_trip, panics })
+        Ok(Self { sessions, feedback, discarded, ice_failures, remote_loss, round_trip, panics })
     }
 
     /// Counts panics in this family, by `task`, which rooms share.
@@ -93,6 +106,11 @@ impl Metrics {
         if let Some(round_trip) = round_trip {
             self.round_trip.observe(round_trip.as_secs_f64());
         }
+    }
+
+    /// A viewer could not be reached.
+    pub(super) fn ice_failure(&self, stage: &'static str) {
+        self.ice_failures.with_label_values(&[stage]).inc();
     }
 
     #[cfg(test)]

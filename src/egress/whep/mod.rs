@@ -14,6 +14,7 @@
 //! per stream, and read from the bus once per media thread, whatever the number
 //! of viewers; for each of them it is sealed once, in the buffer it is sent from.
 
+mod addresses;
 mod answer;
 mod backlog;
 mod candidates;
@@ -28,7 +29,9 @@ mod fragment;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
+mod link;
 mod metrics;
+mod nomination;
 mod offer;
 mod packetizer;
 mod place;
@@ -45,6 +48,7 @@ mod stamps;
 mod stun;
 mod switchboard;
 mod tasks;
+mod tcp;
 mod threads;
 mod viewer;
 
@@ -57,7 +61,7 @@ pub use sessions::Whep;
 /// Settings of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The one UDP port of all viewers.
+    /// The one port of all viewers, for UDP and TCP.
     pub listen: SocketAddr,
     /// Addresses or names, each with or without a port, under which viewers
     /// reach us, beyond those of the interfaces: for NAT and containers.

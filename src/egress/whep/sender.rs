@@ -5,7 +5,6 @@
 //! that all viewers share: nothing is kept per viewer and packet.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,15 +12,17 @@ use std::time::{Duration, Instant};
 use super::answer::{CNAME, Ssrcs};
 use super::codec::Offered;
 use super::feedback::Reception;
+use super::link::Route;
 use super::packetizer::Packets;
 use super::socket::Outbox;
 use super::srtp::Sealer;
 use crate::media::WallTime;
 use crate::rtp::{HEADER_BYTES, Header, Payload, SenderReport};
 
-/// RFC 3550 §6.2 would allow 5 s; players line sound and picture up only once
-/// they have a report of both, so: often.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// RFC 3550 §6.2; players line sound and picture up only once they have a report
+/// of both, so the first ones come sooner.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+const FIRST_REPORTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Packets that can be sent again: 1 s at 10 Mbit/s. A player that waits longer
 /// for one has asked for a key frame.
@@ -40,13 +41,6 @@ const OVERHEAD: usize = HEADER_BYTES + 16;
 
 /// Sender reports that a viewer may refer to.
 const REPORTS: usize = 8;
-
-/// Where to, and which of our addresses from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) to: SocketAddr,
-    pub(super) from: Option<IpAddr>,
-}
 
 /// State of one RTP stream.
 pub(super) struct Sender {
@@ -98,10 +92,10 @@ impl Numbered {
         sealer: &mut Sealer,
         index: u64,
         packet: Content<'_>,
-        route: Route,
+        route: &Route,
         outbox: &mut Outbox,
     ) -> bool {
-        outbox.write(route.to, route.from, |out| {
+        outbox.write(route, |out| {
             let start = out.len();
             let Content { timestamp, marker, original, payload } = packet;
             let header = Header {
@@ -168,7 +162,7 @@ impl Sender {
         packets: &Arc<Packets>,
         range: Range<usize>,
         ticks: i64,
-        route: Route,
+        route: &Route,
         outbox: &mut Outbox,
     ) -> usize {
         let (first, mut bytes) = (self.stream.index, 0);
@@ -205,7 +199,7 @@ impl Sender {
         sealer: &mut Sealer,
         now: Instant,
         sequence_number: u16,
-        route: Route,
+        route: &Route,
         outbox: &mut Outbox,
     ) -> Option<usize> {
         let newest = self.stream.index.checked_sub(1)?;
@@ -250,8 +244,9 @@ impl Sender {
         if self.next_report.is_some_and(|due| now < due) {
             return None;
         }
-        self.next_report = Some(now + REPORT_EVERY);
         let ntp = wall.ntp();
+        let soon = self.reports.len() < REPORTS - 1;
+        self.next_report = Some(now + if soon { FIRST_REPORTS_EVERY } else { REPORT_EVERY });
         if self.reports.len() == REPORTS {
             self.reports.pop_front();
         }

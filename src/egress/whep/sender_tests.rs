@@ -1,11 +1,14 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use rtc::srtp::context::Context;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
+use super::super::link::Via;
 use super::*;
 use crate::egress::whep::packetizer::picture;
 
-const ROUTE: Route =
-    Route { to: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9), from: None };
+static ROUTE: Route =
+    Route { to: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9), via: Via::Udp(None) };
 const PROFILE: ProtectionProfile = ProtectionProfile::AeadAes128Gcm;
 
 fn codec(payload_type: u8) -> Offered {
@@ -36,13 +39,13 @@ impl Line {
         let mut frame = Arc::into_inner(picture(sequence, false, 100)).unwrap();
         frame.payloads = vec![frame.payloads[0].clone(); packets];
         let Self { sender, sealer, outbox, .. } = self;
-        sender.send(sealer, &Arc::new(frame), 0..packets, sequence as i64, ROUTE, outbox);
+        sender.send(sealer, &Arc::new(frame), 0..packets, sequence as i64, &ROUTE, outbox);
         self.taken()
     }
 
     fn resend(&mut self, now: Instant, sequence_number: u16) -> Option<Vec<u8>> {
         let Self { sender, sealer, outbox, .. } = self;
-        sender.resend(sealer, now, sequence_number, ROUTE, outbox)?;
+        sender.resend(sealer, now, sequence_number, &ROUTE, outbox)?;
         self.taken().pop()
     }
 

@@ -12,12 +12,14 @@ use super::command::Command;
 use super::dtls::Identity;
 use super::engine::{Peer, Plan};
 use super::fanout::Fanout;
+use super::link::Via;
 use super::offer::Offer;
 use super::place::Place;
 use super::shared::Shared;
 use super::socket::Socket;
 use super::switchboard::{Session, SessionId};
 use super::tasks::Tasks;
+use super::tcp::Listener;
 use super::threads::Threads;
 use super::viewer::Viewer;
 use super::{Config, Metrics, candidates};
@@ -34,13 +36,16 @@ pub struct Whep {
     pub(super) shared: Arc<Shared>,
     pub(super) tasks: Arc<Tasks>,
     threads: Threads,
-    receiver: tokio::task::AbortHandle,
+    receivers: [tokio::task::AbortHandle; 2],
 }
 
 /// Batches of datagrams closer than this are gathered for so long: a repair may
 /// come that much later.
 const CROWDED: Duration = Duration::from_millis(1);
 const GATHER: Duration = Duration::from_millis(2);
+
+/// Port numbers tried where any will do.
+const BIND_ATTEMPTS: u32 = 20;
 
 /// A session that has just begun.
 pub(super) struct Begun {
@@ -54,19 +59,24 @@ impl Whep {
     ///
     /// # Errors
     ///
-    /// When the port cannot be bound, or no certificate made.
+    /// When the port cannot be bound, for UDP or for TCP, or no certificate
+    /// made.
     pub async fn bind(config: Config, metrics: Metrics) -> io::Result<Arc<Self>> {
         let identity = Identity::generate().map_err(io::Error::other)?;
         let threads = Threads::start()?;
-        let socket = {
-            // Who binds it reads it.
+        let (socket, listener) = {
+            // Who binds them reads them.
             let _here = threads.get(0).enter();
-            Socket::bind(config.listen)?
+            bind(config.listen)?
         };
         let shared = Arc::new(Shared::new(socket, metrics, identity));
         let tasks = Arc::new(Tasks::new(threads.len()));
-        let receiver = threads.get(0).spawn(receive(Arc::clone(&shared), Arc::clone(&tasks)));
-        Ok(Arc::new(Self { config, shared, tasks, threads, receiver: receiver.abort_handle() }))
+        let run = listener.run(Arc::clone(&shared), Arc::clone(&tasks));
+        let receivers = [
+            threads.get(0).spawn(receive(Arc::clone(&shared), Arc::clone(&tasks))).abort_handle(),
+            threads.get(0).spawn(run).abort_handle(),
+        ];
+        Ok(Arc::new(Self { config, shared, tasks, threads, receivers }))
     }
 
     /// The bound address.
@@ -83,7 +93,7 @@ impl Whep {
         self.shared.board().len()
     }
 
-    /// Tasks there are now; one where nobody watches.
+    /// Tasks there are now; two where nobody watches.
     pub fn tasks(&self) -> usize {
         self.threads.tasks()
     }
@@ -171,10 +181,27 @@ impl Whep {
 
 impl Drop for Whep {
     fn drop(&mut self) {
-        self.receiver.abort();
+        self.receivers.iter().for_each(tokio::task::AbortHandle::abort);
         for task in self.tasks.all() {
             // One too busy to hear it ends with its thread.
             let _ = self.tasks.try_tell(task, Command::Close);
+        }
+    }
+}
+
+/// One port number, for UDP and TCP.
+fn bind(address: SocketAddr) -> io::Result<(Socket, Listener)> {
+    let of = |protocol: &'static str| {
+        move |error: io::Error| io::Error::new(error.kind(), format!("{protocol}: {error}"))
+    };
+    let mut attempts = 1..=BIND_ATTEMPTS;
+    loop {
+        let socket = Socket::bind(address).map_err(of("UDP"))?;
+        match Listener::bind(socket.local_addr()?) {
+            Ok(listener) => return Ok((socket, listener)),
+            // The number was the system's choice, and it did not ask TCP.
+            Err(_) if address.port() == 0 && attempts.next().is_some() => {}
+            Err(error) => return Err(of("TCP")(error)),
         }
     }
 }
@@ -193,8 +220,9 @@ async fn receive(shared: Arc<Shared>, tasks: Arc<Tasks>) {
         let received = shared.socket.receive(&mut inbox, |arrival| {
             let found = shared.board().find(arrival);
             let sent = found.and_then(|(viewer, task)| {
-                let (from, to, data) = (arrival.from, arrival.to, BytesMut::from(arrival.data));
-                tasks.try_tell(task, Command::Datagram { viewer, from, to, data })
+                let (from, via) = (arrival.from, Via::Udp(arrival.to));
+                let data = BytesMut::from(arrival.data);
+                tasks.try_tell(task, Command::Datagram { viewer, from, via, data })
             });
             if let Err(reason) = sent {
                 shared.metrics.discarded(reason, 1);

@@ -1,7 +1,9 @@
-//! The one UDP socket of all viewers: batched in, batched out.
+//! The one UDP socket of all viewers: batched in, batched out; and what goes out
+//! by it, or by a connection of a viewer's own.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -9,12 +11,14 @@ use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::link::{Link, Route, Via};
+
 /// Asked of the kernel, which may give less: a key frame for many viewers at
 /// once, and everybody's checks while we are busy sending it.
 const BUFFER_BYTES: usize = 4 << 20;
 
 /// Largest datagram taken; WebRTC sends none above its path's size.
-const MAX_DATAGRAM: usize = 1500;
+pub(super) const MAX_DATAGRAM: usize = 1500;
 
 /// Most bytes in one GSO send: the length field of IPv4, less headers.
 const MAX_RUN: usize = 65_000;
@@ -56,6 +60,8 @@ pub(super) struct Inbox {
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     runs: Vec<Run>,
+    /// Connections that something was queued for.
+    links: Vec<Arc<Link>>,
 }
 
 struct Run {
@@ -137,6 +143,7 @@ impl Socket {
                 lost += self.send_run(run, part).await;
             }
         }
+        outbox.links.iter().for_each(|link| link.flush());
         outbox.clear();
         lost
     }
@@ -199,19 +206,18 @@ fn watched(io: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> 
 
 impl Outbox {
     /// Adds a datagram.
-    pub(super) fn push(&mut self, to: SocketAddr, from: Option<IpAddr>, datagram: &[u8]) {
-        self.write(to, from, |bytes| {
+    pub(super) fn push(&mut self, route: &Route, datagram: &[u8]) {
+        self.write(route, |bytes| {
             bytes.extend_from_slice(datagram);
             true
         });
     }
 
-    /// Adds the datagram that `write` appends; none if it says so. Returns what
-    /// it said.
+    /// Adds the datagram that `write` appends; none if it says so, or no more
+    /// fits on the way. Returns whether it is on its way.
     pub(super) fn write(
         &mut self,
-        to: SocketAddr,
-        from: Option<IpAddr>,
+        route: &Route,
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> bool {
         let start = self.bytes.len();
@@ -219,6 +225,24 @@ impl Outbox {
             self.bytes.truncate(start);
             return false;
         }
+        match &route.via {
+            Via::Udp(from) => {
+                self.extend_run(start, route.to, *from);
+                true
+            }
+            Via::Tcp(link) => {
+                let queued = link.queue(&self.bytes[start..]);
+                self.bytes.truncate(start);
+                if !self.links.iter().any(|known| Arc::ptr_eq(known, link)) {
+                    self.links.push(Arc::clone(link));
+                }
+                queued
+            }
+        }
+    }
+
+    /// What stands from `start` on is a datagram.
+    fn extend_run(&mut self, start: usize, to: SocketAddr, from: Option<IpAddr>) {
         let end = self.bytes.len();
         let length = end - start;
         if let Some(run) = self.runs.last_mut()
@@ -230,10 +254,9 @@ impl Outbox {
         {
             run.end = end;
             run.count += 1;
-            return true;
+            return;
         }
         self.runs.push(Run { to, from, start, end, segment: length.max(1), count: 1 });
-        true
     }
 
     /// The datagrams one by one.
@@ -248,13 +271,14 @@ impl Outbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.is_empty() && self.links.is_empty()
     }
 
     /// Throws everything away.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.runs.clear();
+        self.links.clear();
         // One huge key frame need not be remembered for ever.
         self.bytes.shrink_to(1 << 20);
     }
@@ -266,6 +290,10 @@ mod tests {
 
     const TO: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
+    fn route(to: SocketAddr) -> Route {
+        Route { to, via: Via::Udp(None) }
+    }
+
     fn counts(outbox: &Outbox) -> Vec<usize> {
         outbox.runs.iter().map(|run| run.count).collect()
     }
@@ -274,17 +302,17 @@ mod tests {
     fn equal_datagrams_to_one_address_are_one_run_that_a_shorter_one_ends() {
         let mut outbox = Outbox::default();
         for size in [100, 100, 40, 40, 100] {
-            outbox.push(TO, None, &vec![0; size]);
+            outbox.push(&route(TO), &vec![0; size]);
         }
         let other = SocketAddr::new(TO.ip(), 10);
-        outbox.push(other, None, &[0; 100]);
+        outbox.push(&route(other), &[0; 100]);
         assert_eq!(counts(&outbox), [3, 1, 1, 1]);
     }
 
     #[test]
     fn a_run_never_exceeds_what_one_message_can_hold() {
         let mut outbox = Outbox::default();
-        (0..200).for_each(|_| outbox.push(TO, None, &[0; 1200]));
+        (0..200).for_each(|_| outbox.push(&route(TO), &[0; 1200]));
         assert!(outbox.runs.iter().all(|run| run.end - run.start <= MAX_RUN));
         assert_eq!(counts(&outbox).iter().sum::<usize>(), 200);
     }
@@ -306,7 +334,7 @@ mod tests {
         let to = SocketAddr::new(TO.ip(), port);
         let mut outbox = Outbox::default();
         let sent: Vec<Vec<u8>> = (0..150).map(|i| vec![i as u8; 1000 - i % 3]).collect();
-        sent.iter().for_each(|datagram| outbox.push(to, None, datagram));
+        sent.iter().for_each(|datagram| outbox.push(&route(to), datagram));
         assert_eq!(ours.send(&mut outbox).await, 0);
 
         let mut inbox = theirs.inbox();

@@ -23,18 +23,31 @@ impl Kind {
 /// The receiver's `ice-ufrag` in a binding request: the first half of its
 /// USERNAME (RFC 8445 §7.2.2).
 pub(super) fn receiver_ufrag(datagram: &[u8]) -> Option<&str> {
-    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     const USERNAME: u16 = 0x0006;
+    std::str::from_utf8(attribute(datagram, USERNAME)?).ok()?.split(':').next()
+}
+
+/// Whether a binding request names its path as the one to use (RFC 8445
+/// §7.1.2).
+pub(super) fn is_nomination(datagram: &[u8]) -> bool {
+    const BINDING_REQUEST: [u8; 2] = [0, 1];
+    const USE_CANDIDATE: u16 = 0x0025;
+    datagram.starts_with(&BINDING_REQUEST) && attribute(datagram, USE_CANDIDATE).is_some()
+}
+
+/// The value of an attribute (RFC 8489 §14: type, length, value padded to four
+/// bytes).
+fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
+    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     let (header, mut rest) = datagram.split_first_chunk::<20>()?;
     if header[4..8] != MAGIC_COOKIE {
         return None;
     }
-    // RFC 8489 §14: type, length, value padded to four bytes.
     while let Some(([t0, t1, l0, l1], tail)) = rest.split_first_chunk::<4>() {
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         let value = tail.get(..length)?;
-        if u16::from_be_bytes([*t0, *t1]) == USERNAME {
-            return std::str::from_utf8(value).ok()?.split(':').next();
+        if u16::from_be_bytes([*t0, *t1]) == wanted {
+            return Some(value);
         }
         rest = tail.get(length.next_multiple_of(4)..)?;
     }
@@ -62,6 +75,8 @@ mod tests {
         let datagram = request(&[(0x8022, b"other"), (6, b"ours:theirs")]);
         assert_eq!(receiver_ufrag(&datagram), Some("ours"));
         assert_eq!(Kind::of(&datagram), Kind::Stun);
+        assert!(!is_nomination(&datagram));
+        assert!(is_nomination(&request(&[(6, b"ours:theirs"), (0x25, b"")])));
     }
 
     #[test]

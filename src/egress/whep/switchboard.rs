@@ -104,13 +104,22 @@ impl Switchboard {
 
     /// Whom a datagram is for; else why it is thrown away.
     pub(super) fn find(&self, arrival: Arrival<'_>) -> Result<(SessionId, TaskId), &'static str> {
-        let named = match Kind::of(arrival.data) {
-            Kind::Unknown => return Err("not_webrtc"),
-            Kind::Stun => stun::receiver_ufrag(arrival.data).map(|name| self.by_ufrag.get(name)),
-            Kind::Media => None,
-        };
-        let id = named.unwrap_or_else(|| self.by_address.get(&arrival.from));
-        let id = id.copied().ok_or("no_session")?;
+        let by_address = || self.by_address.get(&arrival.from).ok_or("no_session");
+        match Kind::of(arrival.data) {
+            Kind::Unknown => Err("not_webrtc"),
+            Kind::Stun if stun::receiver_ufrag(arrival.data).is_some() => self.named(arrival),
+            Kind::Stun | Kind::Media => self.seated(*by_address()?),
+        }
+    }
+
+    /// Whom a check names; nobody is told by the address it came from.
+    pub(super) fn named(&self, arrival: Arrival<'_>) -> Result<(SessionId, TaskId), &'static str> {
+        let check = Kind::of(arrival.data) == Kind::Stun;
+        let ufrag = stun::receiver_ufrag(arrival.data).filter(|_| check).ok_or("not_webrtc")?;
+        self.seated(*self.by_ufrag.get(ufrag).ok_or("no_session")?)
+    }
+
+    fn seated(&self, id: SessionId) -> Result<(SessionId, TaskId), &'static str> {
         let session = self.sessions.get(&id).ok_or("no_session")?;
         Ok((id, session.task))
     }

@@ -1,18 +1,19 @@
 //! One viewer: its connection, and how much of the stream it has been sent.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::addresses::Addresses;
 use super::backlog::{Backlog, Waiting};
 use super::engine::{Peer, Report, Restart};
 use super::group::Group;
+use super::link::{Route, Via};
 use super::offer::MAX_CANDIDATES;
 use super::packetizer::Packets;
 use super::place::Place;
-use super::sender::Route;
 use super::socket::Outbox;
 use super::stamps;
 use super::stun::Kind;
@@ -39,8 +40,13 @@ const BURST: usize = 40 << 10;
 const BYTES_PER_MILLISECOND: usize = 16 << 10;
 const PACE: Duration = Duration::from_millis(2);
 
-/// Addresses remembered for one viewer; a phone on the move has a few.
-const MAX_ADDRESSES: usize = 8;
+/// How often one looks whether a viewer on TCP has read something.
+const FULL_PACE: Duration = Duration::from_millis(10);
+
+/// A viewer whose pictures had to be thrown away so many times in so long is
+/// not served: its line does not carry the stream.
+const MAX_DROPS: u32 = 4;
+const DROPS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A viewer, from its answer to its end.
 pub(super) struct Viewer {
@@ -54,8 +60,8 @@ pub(super) struct Viewer {
     asked: Instant,
     stage: Stage,
     started: bool,
-    /// Its proven addresses, and which of ours it reaches us at.
-    addresses: Vec<(SocketAddr, Option<IpAddr>)>,
+    /// Its proven addresses, and how they are reached.
+    addresses: Addresses,
     /// What came before this is not for it, or already on its way.
     next_sequence: u64,
     /// Waits for a frame to start at.
@@ -71,6 +77,10 @@ pub(super) struct Viewer {
     key_frame_interval: Duration,
     allowance: usize,
     allowance_at: Instant,
+    /// A connection takes no more for now.
+    full: bool,
+    /// How often pictures were thrown away, since when.
+    drops: (u32, Instant),
     sent: u64,
 }
 
@@ -110,7 +120,9 @@ impl Viewer {
             asked,
             stage: Stage::Connecting,
             started: false,
-            addresses: Vec::new(),
+            addresses: Addresses::default(),
+            full: false,
+            drops: (0, asked),
             next_sequence: 0,
             seeking: true,
             queue: Backlog::default(),
@@ -125,28 +137,29 @@ impl Viewer {
         }
     }
 
-    /// A datagram for this viewer, sent to our address `to`.
+    /// A datagram for this viewer, and the way back to where it came from.
     pub(super) fn receive(
         &mut self,
         now: Instant,
         from: SocketAddr,
-        to: Option<IpAddr>,
+        via: Via,
         data: BytesMut,
         outbox: &mut Outbox,
     ) {
         let check = Kind::of(&data) == Kind::Stun;
         self.peer.receive(now, from, data);
         let mut answered = false;
+        let back = Route { to: from, via };
         let addresses = &self.addresses;
         self.peer.drain(now, |peer, datagram| {
             answered |= peer == from;
-            let ours = if peer == from { to } else { source(addresses, peer) };
-            outbox.push(peer, ours, datagram);
+            match peer == from {
+                true => outbox.push(&back, datagram),
+                false => outbox.push(&addresses.route(peer), datagram),
+            }
         });
-        if let Some(known) = self.addresses.iter_mut().find(|(address, _)| *address == from) {
-            known.1 = to;
-        } else if check && answered && self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.push((from, to));
+        // The engine answers only what is proven to be the viewer's.
+        if check && answered && self.addresses.learn(&back) && matches!(back.via, Via::Udp(_)) {
             self.place.bind(from);
         }
     }
@@ -191,6 +204,12 @@ impl Viewer {
         if dropped > 0 {
             self.place.fell_behind(dropped);
             self.seeking = true;
+            if self.full {
+                if now.saturating_duration_since(self.drops.1) > DROPS_WITHIN {
+                    self.drops = (0, now);
+                }
+                self.drops.0 += 1;
+            }
         }
         if packets.kind == MediaKind::Audio {
             self.queue.push(now, Arc::clone(packets), packets.ticks);
@@ -268,24 +287,31 @@ impl Viewer {
             self.allowance_at = now;
         }
         if let Some(to) = self.peer.path() {
-            let route = Route { to, from: source(&self.addresses, to) };
-            self.sent += self.peer.repair(now, route, outbox) as u64;
-            self.send_queued(now, route, outbox);
+            let route = self.addresses.route(to);
+            self.sent += self.peer.repair(now, &route, outbox) as u64;
+            self.send_queued(now, &route, outbox);
         }
         let addresses = &self.addresses;
-        let push = |peer, datagram: &[u8]| outbox.push(peer, source(addresses, peer), datagram);
+        let push = |peer, datagram: &[u8]| outbox.push(&addresses.route(peer), datagram);
         self.peer.drain(now, push);
     }
 
-    fn send_queued(&mut self, now: Instant, route: Route, outbox: &mut Outbox) {
+    fn send_queued(&mut self, now: Instant, route: &Route, outbox: &mut Outbox) {
+        let mut room = match &route.via {
+            Via::Udp(_) => usize::MAX,
+            Via::Tcp(link) => link.room(),
+        };
+        self.full = false;
         while let Some(Waiting { packets, ticks, done, .. }) = self.queue.front_mut() {
-            let fits = count_within(&packets.payloads[*done..], self.allowance);
+            let fits = count_within(&packets.payloads[*done..], self.allowance.min(room));
             if fits == 0 {
+                self.full = room < self.allowance;
                 break;
             }
             let bytes = self.peer.send(packets, *done..*done + fits, *ticks, route, outbox);
             self.sent += bytes as u64;
             self.allowance = self.allowance.saturating_sub(bytes);
+            room = room.saturating_sub(bytes);
             *done += fits;
             if *done < packets.payloads.len() {
                 continue;
@@ -344,6 +370,8 @@ impl Viewer {
             }
             Stage::Connecting => due = due.min(self.asked + SETUP_TIMEOUT),
             Stage::Connected(start) => due = due.min(start),
+            Stage::Live if self.drops.0 >= MAX_DROPS => return Health::Over("slow"),
+            Stage::Live if self.full => due = due.min(now + FULL_PACE),
             Stage::Live if !self.queue.is_empty() => due = due.min(now + PACE),
             Stage::Live => due = self.key_frame_due.map_or(due, |key| due.min(key)),
         }
@@ -368,7 +396,7 @@ impl Viewer {
     pub(super) fn close(mut self, now: Instant, end: &'static str, outbox: &mut Outbox) -> u64 {
         self.peer.close(now);
         let addresses = &self.addresses;
-        let push = |peer, datagram: &[u8]| outbox.push(peer, source(addresses, peer), datagram);
+        let push = |peer, datagram: &[u8]| outbox.push(&addresses.route(peer), datagram);
         self.peer.drain(now, push);
         self.place.ended(end, self.asked.elapsed());
         self.sent
@@ -383,12 +411,6 @@ impl Viewer {
     pub(super) fn take_sent(&mut self) -> u64 {
         std::mem::take(&mut self.sent)
     }
-}
-
-/// The address of ours that a viewer's address knows us by: a reply from
-/// another would be thrown away (RFC 8445 §7.2.5.2.1).
-fn source(addresses: &[(SocketAddr, Option<IpAddr>)], peer: SocketAddr) -> Option<IpAddr> {
-    addresses.iter().find(|(address, _)| *address == peer).and_then(|(_, ours)| *ours)
 }
 
 /// How many payloads fit into so many bytes; one always fits a full allowance.

@@ -1,0 +1,63 @@
+//! A viewer's proven addresses, and how each is reached.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::link::{Route, Via};
+
+/// Addresses remembered for one viewer; a phone on the move has a few.
+const MAX_ADDRESSES: usize = 8;
+
+/// TCP connections it may have beside them: one to each of ours it knows.
+const MAX_LINKS: usize = 8;
+
+/// The table. Its connections end with it.
+#[derive(Default)]
+pub(super) struct Addresses(Vec<Route>);
+
+impl Addresses {
+    /// Remembers where the viewer has proven to be; whether that is new, and
+    /// there is room. What is known is reached as it last reached us: a reply
+    /// from another address of ours would be thrown away (RFC 8445
+    /// §7.2.5.2.1).
+    pub(super) fn learn(&mut self, back: &Route) -> bool {
+        if let Some(known) = self.0.iter_mut().find(|known| known.to == back.to) {
+            let before = std::mem::replace(&mut known.via, back.via.clone());
+            if let (Via::Tcp(old), Via::Tcp(new)) = (&before, &back.via)
+                && !Arc::ptr_eq(old, new)
+            {
+                old.finish();
+                new.prove();
+            }
+            return false;
+        }
+        let links = self.0.iter().filter(|known| matches!(known.via, Via::Tcp(_))).count();
+        let room = match &back.via {
+            Via::Udp(_) => self.0.len() - links < MAX_ADDRESSES,
+            Via::Tcp(_) => links < MAX_LINKS,
+        };
+        if room {
+            if let Via::Tcp(link) = &back.via {
+                link.prove();
+            }
+            self.0.push(back.clone());
+        }
+        room
+    }
+
+    /// The way to an address; for one not proven yet, the kernel's.
+    pub(super) fn route(&self, to: SocketAddr) -> Route {
+        let known = self.0.iter().find(|known| known.to == to);
+        known.cloned().unwrap_or(Route { to, via: Via::Udp(None) })
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        for route in &self.0 {
+            if let Via::Tcp(link) = &route.via {
+                link.finish();
+            }
+        }
+    }
+}
