@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, response::IntoResponse};
 use tokio::net::TcpListener;
@@ -19,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api::{self, Readiness};
+use crate::auth::{Access, AuthMetrics};
 use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
 use crate::config::{Config, StreamConfig};
 use crate::egress::hls::{self, Hls};
@@ -27,7 +30,7 @@ use crate::egress::mse::{self, Mse};
 use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
-use crate::http::{self, HttpMetrics, Listener, Problem};
+use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
 use crate::ingest::{self, IngestMetrics, Source};
 use crate::metrics::{self, ConfigMetrics};
 use crate::{go2rtc, pages};
@@ -47,6 +50,7 @@ pub struct App {
     stop: CancellationToken,
     tasks: TaskTracker,
     whep: Arc<Whep>,
+    access: Arc<Access>,
 }
 
 /// How a gateway ended.
@@ -108,8 +112,8 @@ impl App {
 
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
-        let access = Arc::new(config.access);
-        let origins: Arc<[http::Origin]> = config.cors.into();
+        let access = Access::new(config.access, AuthMetrics::register(&families)?);
+        let policy = Arc::new(ArcSwap::from_pointee(config.policy));
         let whep_metrics =
             whep::Metrics::register(&families, &sessions)?.counting_panics(ingest_metrics.panics());
         let webrtc = config.webrtc.listen;
@@ -154,38 +158,41 @@ impl App {
             stop: stop.clone(),
             tasks: tasks.clone(),
             whep: whep.clone(),
+            access: access.clone(),
         };
+        let gate = Gate {
+            access: access.clone(),
+            registry: registry.clone(),
+            policy: policy.clone(),
+            metrics: http_metrics.clone(),
+            loopback: viewer.address()?.ip().is_loopback(),
+            draining: Arc::default(),
+        };
+        let admin_gate = Gate { loopback: admin.address()?.ip().is_loopback(), ..gate.clone() };
         let viewers = Router::new()
-            .merge(api::viewer_routes(api::Deps {
-                registry: registry.clone(),
-                access: access.clone(),
-            }))
-            .merge(whep::routes(whep::Deps {
-                registry: registry.clone(),
-                access: access.clone(),
-                whep,
-            }))
+            .merge(api::viewer_routes(api::Deps { registry: registry.clone(), access }))
+            .merge(whep::routes(whep::Deps { registry: registry.clone(), whep }))
             .merge(mse::routes(mse::Deps {
                 registry: registry.clone(),
-                access: access.clone(),
-                origins: Arc::clone(&origins),
                 mse: Mse::new(&sessions, stop.clone(), tasks.clone()),
             }))
             .merge(mjpeg::routes(mjpeg::Deps {
                 registry: registry.clone(),
-                access: access.clone(),
                 pictures,
                 sessions: sessions.clone(),
             }))
-            .merge(hls::routes(hls::Deps { registry: registry.clone(), access, hls, sessions }))
+            .merge(hls::routes(hls::Deps { registry: registry.clone(), hls, sessions }))
             .merge(pages::routes(registry));
         let viewers = viewers
             .clone()
             .merge(go2rtc::routes(&viewers))
             .fallback(async || Problem::from(Code::StreamUnknown).into_response())
             .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
-            .layer(from_fn_with_state(origins, http::cross_origin));
-        let admins = api::admin_routes(readiness, families);
+            .layer(from_fn_with_state(gate, http::guard))
+            .layer(from_fn_with_state(policy, http::cross_origin));
+        let admins = api::admin_routes(readiness, families)
+            .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
+            .layer(from_fn_with_state(admin_gate, http::guard));
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
             let router = router.layer(from_fn(http::whole_body));
             let router =
@@ -204,6 +211,11 @@ impl App {
     /// The address of the pages, for people; seen from this machine.
     pub fn pages(&self) -> String {
         format!("{}://{}/", self.scheme, self.viewer)
+    }
+
+    /// Addresses that guessed passwords are heard again.
+    pub fn forgive(&self) {
+        self.access.forgive();
     }
 
     /// Where metrics and health are.

@@ -50,6 +50,7 @@ pub mod cmaf;
 pub mod config;
 pub mod egress;
 pub mod fault;
+pub mod fetch;
 pub mod go2rtc;
 pub mod http;
 pub mod ingest;

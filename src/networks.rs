@@ -1,7 +1,7 @@
 //! Lists of networks, as `10.0.0.0/8` or `2001:db8::/32`. A leaf room: who may come in,
 //! and where we go, is asked in several.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -58,6 +58,17 @@ impl FromStr for Networks {
 impl FromIterator<Self> for Networks {
     fn from_iter<T: IntoIterator<Item = Self>>(lists: T) -> Self {
         Self(lists.into_iter().flat_map(|list| list.0).collect())
+    }
+}
+
+/// What one party has at its disposal: an IPv4 address, or an IPv6 /64.
+pub fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -112,7 +112,7 @@ fn the_file_as_it_stands_is_the_defaults() {
             compared.insert(stringify!($field));
         )*};
     }
-    compare!(listen, admin_listen, tls, caps, trusted_proxies, webrtc, hls, rtsp, cors);
+    compare!(listen, admin_listen, tls, caps, policy, webrtc, hls, rtsp);
     assert!(file.streams.is_empty());
 
     // A setting that comes later must not go unseen.

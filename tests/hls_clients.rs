@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hls_support::{Audio, Clip, Spec};
-use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes};
 use porthole::http::SessionMetrics;
@@ -38,7 +37,7 @@ async fn camera(video: &str, audio: Audio) -> String {
     let hls = Hls::new(Config::default(), Metrics::unregistered());
     hls.attach(&stream);
     let sessions = SessionMetrics::unregistered();
-    let deps = Deps { registry, access: Arc::new(Access::Open), hls, sessions };
+    let deps = Deps { registry, hls, sessions };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/yard/index.m3u8", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes(deps)).await });

@@ -238,7 +238,7 @@ async fn a_viewer_that_vanished_is_noticed() {
     // Opens a socket by hand, and never answers a ping.
     let address = house.base.trim_start_matches("http://").to_owned();
     let mut gone = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let request = "GET /yard/mse HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let request = "GET /yard/mse HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     gone.write_all(request.as_bytes()).await.unwrap();
     // One frame of text, masked with zeros.

@@ -242,3 +242,40 @@ async fn sigterm_tears_the_camera_down() {
     assert!(gateway.terminate().success());
     camera.logged(|line| line["method"] == "Teardown");
 }
+
+#[tokio::test]
+async fn a_token_and_a_password_made_on_the_command_line_let_in_and_nothing_else_does() {
+    let key = config("0123456789abcdef0123456789abcdef\n");
+    let mut hashing = command(&["password"]);
+    let hashing = hashing.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut hashing = hashing.unwrap();
+    hashing.stdin.take().unwrap().write_all(b"open sesame\n").unwrap();
+    let hash = String::from_utf8(hashing.wait_with_output().unwrap().stdout).unwrap();
+    let yaml = format!(
+        "streams: {{ yard: \"rtsp://127.0.0.1:{port}/a\", gate: \"rtsp://127.0.0.1:{port}/b\" }}\n\
+         auth:\n  embed_key_file: {}\n  users: [{{ name: ann, password_hash: '{}', streams: [gate] }}]\n",
+        key.path().display(),
+        hash.trim(),
+        port = closed_port(),
+    );
+    let file = config(&yaml);
+    let file = file.path().to_str().unwrap();
+    let minted = command(&["token", "--stream", "yard", "--ttl", "5m", "--config", file]).output();
+    let token = String::from_utf8(minted.unwrap().stdout).unwrap();
+    let gateway = Gateway::start(&["serve", "--config", file]);
+    let client = reqwest::Client::new();
+    let status = async |path: &str, login: bool| {
+        let request = client.get(format!("{}{path}", gateway.pages));
+        let request = if login { request.basic_auth("ann", Some("open sesame")) } else { request };
+        request.send().await.unwrap().status().as_u16()
+    };
+    let token = token.trim();
+    assert_eq!(status(&format!("yard/?token={token}"), false).await, 200);
+    assert_eq!(status(&format!("gate/?token={token}"), false).await, 403);
+    assert_eq!(status("gate/", true).await, 200);
+    assert_eq!(status("yard/", true).await, 403);
+    assert_eq!(status("yard/", false).await, 401);
+
+    let endless = command(&["token", "--stream", "yard", "--ttl", "1000000d", "--config", file]);
+    assert_eq!({ endless }.output().unwrap().status.code(), Some(2));
+}

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 
 use super::Deps;
@@ -80,11 +80,10 @@ pub(super) fn routes(deps: Deps) -> Router {
     Router::new().route("/api/streams", get(list)).with_state(deps)
 }
 
-async fn list(State(deps): State<Deps>) -> Response {
+async fn list(State(deps): State<Deps>, Extension(principal): Extension<Principal>) -> Response {
     let streams = deps.registry.list();
-    let may_view = |stream: &Stream| {
-        deps.access.authorize(&Principal::Anonymous, Action::View, stream.name()).is_ok()
-    };
+    let may_view =
+        |stream: &Stream| deps.access.authorize(&principal, Action::View, stream.name()).is_ok();
     let streams = streams.iter().filter(|stream| may_view(stream)).map(|s| view(s)).collect();
     (
         [(header::CACHE_CONTROL, "no-store")],

@@ -7,7 +7,9 @@ pub mod demo_camera;
 mod doctor;
 mod healthcheck;
 mod logging;
+mod password;
 mod serve;
+mod token;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Check(check::Check),
     Healthcheck(healthcheck::Healthcheck),
+    Token(token::Token),
+    Password(password::Password),
 }
 
 /// Runs the command line of this process.
@@ -53,6 +57,8 @@ pub fn run() -> ExitCode {
         Command::Doctor(doctor) => doctor.run(),
         Command::Check(check) => check.run(),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
+        Command::Token(token) => token.run(),
+        Command::Password(password) => password.run(),
     };
     ExitCode::from(code)
 }

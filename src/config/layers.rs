@@ -12,7 +12,15 @@ use super::{Config, schema};
 const PREFIX: &str = "PORTHOLE__";
 
 /// Ends of the variables whose value may be a list.
-const LISTS: [&str; 4] = ["__ADVERTISE", "__ICE_SERVERS", "__CORS", "__TRUSTED_PROXIES"];
+const LISTS: [&str; 7] = [
+    "__ADVERTISE",
+    "__ICE_SERVERS",
+    "__CORS",
+    "__TRUSTED_PROXIES",
+    "__HOSTS",
+    "__ALLOW_FROM",
+    "__SCRAPE_FROM",
+];
 
 /// The sources of a configuration. The environment is an argument, so that
 /// tests need not touch the process's own.

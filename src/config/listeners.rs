@@ -5,15 +5,21 @@ use std::path::PathBuf;
 
 use super::Config;
 use super::reader::{Item, Section};
-use crate::http::{Caps, TlsFiles};
+use crate::http::{Caps, Origin, TlsFiles};
 use crate::networks::Networks;
 
-/// Reads `tls`, `limits` and `trusted_proxies`.
+/// Reads `tls`, `limits`, and what concerns proxies and pages of others.
 pub(super) fn limits(section: &mut Section<'_>, config: &mut Config) {
     config.tls = section.take("tls").and_then(tls);
-    config.trusted_proxies = networks(section, "trusted_proxies");
+    config.policy.proxies = networks(section, "trusted_proxies");
+    for item in section.take("hosts").map(Item::list).unwrap_or_default() {
+        config.policy.hosts.extend(item.text());
+    }
+    for item in section.take("cors").map(Item::list).unwrap_or_default() {
+        config.policy.cors.extend(item.checked::<Origin>());
+    }
     let caps = &mut config.caps;
-    caps.crowds = Networks::loopback().and(&config.trusted_proxies);
+    caps.crowds = Networks::loopback().and(&config.policy.proxies);
     if let Some(item) = section.take("limits") {
         let mut limits = item.section();
         let mut read = |key, cap: &mut usize| {

@@ -7,6 +7,7 @@
 //!
 //! Promise: a configuration with ten faults is reported once, with ten lines.
 
+mod access;
 mod document;
 mod fault;
 mod layers;
@@ -16,12 +17,11 @@ mod schema;
 
 use std::net::SocketAddr;
 
-use crate::auth::Access;
+use crate::auth::Rules;
 use crate::egress::{hls, rtsp, whep};
-use crate::http::{Caps, Origin, TlsFiles};
+use crate::http::{Caps, Policy, TlsFiles};
 use crate::ingest::Source;
 use crate::media::StreamName;
-use crate::networks::Networks;
 
 pub use fault::{ConfigFault, ConfigFaults};
 pub use layers::{Layers, default_file};
@@ -37,8 +37,6 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Most connections on the viewer listener.
     pub caps: Caps,
-    /// Reverse proxies whose word about a viewer's address counts.
-    pub trusted_proxies: Networks,
     /// Streams in the order they were written.
     pub streams: Vec<StreamConfig>,
     /// WebRTC.
@@ -47,10 +45,10 @@ pub struct Config {
     pub hls: hls::Config,
     /// Re-publishing over RTSP.
     pub rtsp: rtsp::Config,
-    /// Who may see what.
-    pub access: Access,
-    /// Origins whose pages may read what we answer.
-    pub cors: Vec<Origin>,
+    /// Who may see what; without rules, everybody who can reach us.
+    pub access: Option<Rules>,
+    /// Names, proxies, and other origins' pages.
+    pub policy: Policy,
 }
 
 /// A stream and the cameras' URLs behind it.
@@ -71,13 +69,12 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9998)),
             tls: None,
             caps: Caps::default(),
-            trusted_proxies: Networks::default(),
             streams: Vec::new(),
             webrtc: whep::Config::default(),
             hls: hls::Config::default(),
             rtsp: rtsp::Config::default(),
-            access: Access::Open,
-            cors: Vec::new(),
+            access: None,
+            policy: Policy::default(),
         }
     }
 }

@@ -4,16 +4,15 @@
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::access;
 use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::listeners::{self, address, socket_address};
 use super::reader::{Item, Reader, Section};
 use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
-use crate::http;
 use crate::ingest::{Authorities, Login, Source, Transport, Trust};
 use crate::media::StreamName;
 use crate::secret::Secret;
@@ -35,6 +34,7 @@ pub(super) fn config(
         if let Some(item) = section.take("admin") {
             let mut admin = item.section();
             address(&mut admin, "listen", &mut config.admin_listen);
+            config.policy.scrape_from = listeners::networks(&mut admin, "scrape_from");
             admin.finish();
         }
         listeners::limits(&mut section, &mut config);
@@ -56,17 +56,12 @@ pub(super) fn config(
             }
             rtsp.finish();
         }
-        for item in section.take("cors").map(Item::list).unwrap_or_default() {
-            config.cors.extend(item.checked::<http::Origin>());
-        }
-        access(
-            &mut section,
-            [
-                ("listen", Some(listen)),
-                ("admin.listen", Some(config.admin_listen)),
-                ("rtsp.listen", config.rtsp.listen),
-            ],
-        );
+        let listeners = [
+            ("listen", Some(listen)),
+            ("admin.listen", Some(config.admin_listen)),
+            ("rtsp.listen", config.rtsp.listen),
+        ];
+        config.access = access::rules(&mut section, listeners);
         section.not_yet("embed");
         section.finish();
     }
@@ -280,31 +275,4 @@ fn hls(mut section: Section<'_>, config: &mut Config) {
         config.hls.always = always;
     }
     section.finish();
-}
-
-/// `auth: none` is the only rule so far; without it nobody beyond this
-/// machine may connect.
-fn access(section: &mut Section<'_>, listeners: [(&str, Option<SocketAddr>); 3]) {
-    match section.take("auth") {
-        None => {
-            let open = |address: &SocketAddr| !address.ip().is_loopback();
-            for (key, address) in listeners {
-                let Some(address) = address.filter(open) else { continue };
-                section.fault(format!(
-                    "`{key}: {address}` lets other machines in: choose who may watch with `auth`, \
-                     or write `auth: none` to let everybody"
-                ));
-            }
-        }
-        Some(item) if item.is_map() => {
-            item.fault("this version of porthole supports only `auth: none`");
-        }
-        Some(item) => {
-            if let Some(text) = item.text()
-                && text != "none"
-            {
-                item.fault("this version of porthole supports only `auth: none`");
-            }
-        }
-    }
 }

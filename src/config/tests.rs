@@ -157,7 +157,7 @@ fn all_faults_are_reported_at_once_with_line_and_column() {
             "6:5: streams.door.sorce: unknown key; did you mean `source`?",
             "8:9: hls.part: `5` is not a duration such as 500ms, 2s or 1m",
             "9:11: hls.window: 2h is not between 10s and 3600s",
-            "10:7: auth: this version of porthole supports only `auth: none`",
+            "10:7: auth: `auth` is a mapping (`auth: { users: [{ name, password_hash, streams }] }`, `allow_from` for networks, `jwt` or `http` for a server that decides), or the word `none`",
         ]
     );
 }
@@ -217,7 +217,7 @@ fn dollars_are_filled_in_the_file_only() {
         .with(&[("PORTHOLE__STREAMS__A__PASSWORD", "[a$$b]"), ("PORTHOLE__CORS", "[\"*\"]")])
         .loaded();
     assert_eq!(config.streams[0].source.login.as_ref().unwrap().password.expose(), "[a$$b]");
-    assert_eq!(config.cors.len(), 1);
+    assert_eq!(config.policy.cors.len(), 1);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn certificates_caps_and_proxies_are_read() {
     for (address, crowd) in [("10.0.0.1", true), ("127.0.0.1", true), ("10.0.0.2", false)] {
         assert_eq!(config.caps.crowds.contain(address.parse().unwrap()), crowd, "{address}");
     }
-    assert!(!config.trusted_proxies.contain([127, 0, 0, 1].into()), "whoever is on this machine");
+    assert!(!config.policy.proxies.contain([127, 0, 0, 1].into()), "whoever is on this machine");
     for (yaml, words) in [
         (tls(&key, &key), "no certificate (PEM)"),
         (tls(&cert, &cert), "no private key (PEM)"),

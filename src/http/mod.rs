@@ -1,11 +1,13 @@
 //! HTTP: listeners with limits, and how a fault looks on the wire.
 //!
-//! Here: accepting connections, time limits, whose pages may read, counting
-//! requests and viewers, problem documents. Not here: any route (each output, `api` and `pages` bring their
+//! Here: accepting connections, TLS, caps and time limits, the gate before
+//! every route, whose pages may read, counting requests and viewers, problem
+//! documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
 mod connection;
 mod cors;
+mod gate;
 mod metrics;
 mod offers;
 mod problem;
@@ -22,7 +24,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use connection::Scheme;
-pub use cors::{BadOrigin, Origin, cross_origin, may_open_socket};
+pub use cors::{BadOrigin, Origin, cross_origin};
+pub use gate::{Gate, Policy, guard};
 pub use metrics::{HttpMetrics, count_requests};
 pub use offers::{Offers, queue_offers};
 pub use problem::{Problem, no_such_method, request_problem};

@@ -112,9 +112,12 @@ impl From<Code> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = document(self.own_status(), &self.to_json());
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
+        let pause = match response.status() {
+            StatusCode::SERVICE_UNAVAILABLE => "2",
+            StatusCode::TOO_MANY_REQUESTS => "60",
+            _ => return response,
+        };
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(pause));
         response
     }
 }

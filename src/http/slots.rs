@@ -1,10 +1,10 @@
 //! How many connections there may be, in all and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::networks::Networks;
+use crate::networks::{Networks, household};
 
 /// Caps of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,17 +82,6 @@ impl Drop for Slot {
                 taken.by_address.remove(&address);
             }
         }
-    }
-}
-
-/// What one party has at its disposal: an IPv4 address, or an IPv6 /64.
-pub(crate) fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

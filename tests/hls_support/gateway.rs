@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use porthole::auth::Access;
 use porthole::bus::{
     BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream, StreamsCollector,
 };
@@ -59,7 +58,6 @@ impl Gateway {
         metrics.register(Box::new(hls.collector().unwrap())).unwrap();
         let deps = Deps {
             registry,
-            access: Arc::new(Access::Open),
             hls: Arc::clone(&hls),
             sessions: SessionMetrics::register(&metrics).unwrap(),
         };

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use axum::middleware::from_fn_with_state;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::mse::{Deps, Mse, routes};
-use porthole::http::{self, HttpMetrics, Listener, Origin, SessionMetrics};
+use porthole::http::{self, Gate, HttpMetrics, Listener, Policy, SessionMetrics};
 use porthole::media::Draft;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -42,21 +43,27 @@ impl House {
         let (stream, publisher) = Stream::new("yard".parse().unwrap(), limits, status, bus);
         let registry = Arc::new(Registry::new());
         registry.insert(stream);
-        let origins: Arc<[Origin]> = vec!["https://listed.example".parse().unwrap()].into();
+        let cors = vec!["https://listed.example".parse().unwrap()];
+        let policy = Arc::new(ArcSwap::from_pointee(Policy { cors, ..Policy::default() }));
+        let http_metrics = HttpMetrics::register(&metrics).unwrap();
+        let gate = Gate {
+            access: Arc::new(Access::Open),
+            registry: Arc::clone(&registry),
+            policy: Arc::clone(&policy),
+            metrics: http_metrics.clone(),
+            loopback: true,
+            draining: Arc::default(),
+        };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sessions = SessionMetrics::register(&metrics).unwrap();
-        let router = routes(Deps {
-            registry,
-            access: Arc::new(Access::Open),
-            origins: Arc::clone(&origins),
-            mse: Mse::new(&sessions, stop.clone(), tasks.clone()),
-        })
-        .layer(from_fn_with_state(origins, http::cross_origin))
-        .layer(axum::middleware::from_fn(http::whole_body));
+        let router =
+            routes(Deps { registry, mse: Mse::new(&sessions, stop.clone(), tasks.clone()) })
+                .layer(from_fn_with_state(gate, http::guard))
+                .layer(from_fn_with_state(policy, http::cross_origin))
+                .layer(axum::middleware::from_fn(http::whole_body));
         let listener =
             Listener::bind("viewer", "listen", ([127, 0, 0, 1], 0).into()).await.unwrap();
         let base = format!("http://{}", listener.address().unwrap());
-        let http_metrics = HttpMetrics::register(&metrics).unwrap();
         tokio::spawn(http::serve(listener, router, http_metrics, stop.clone()));
         Self { base, publisher, stop, tasks, metrics }
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::mjpeg::{Deps, Metrics, Pictures, routes};
 use porthole::fault::Fault;
@@ -48,7 +47,6 @@ impl Gateway {
         metrics.register(Box::new(pictures.collector().unwrap())).unwrap();
         let deps = Deps {
             registry,
-            access: Arc::new(Access::Open),
             pictures: Arc::clone(&pictures),
             sessions: SessionMetrics::register(&metrics).unwrap(),
         };

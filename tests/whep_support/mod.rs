@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
 use porthole::http::SessionMetrics;
@@ -42,11 +41,7 @@ impl Gateway {
         let families = Metrics::register(&metrics, &sessions).unwrap();
         let whep = Whep::bind(config, families).await.unwrap();
         let registry = Arc::new(Registry::new());
-        let deps = Deps {
-            registry: Arc::clone(&registry),
-            access: Arc::new(Access::Open),
-            whep: Arc::clone(&whep),
-        };
+        let deps = Deps { registry: Arc::clone(&registry), whep: Arc::clone(&whep) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         // Under a prefix, as behind a proxy.

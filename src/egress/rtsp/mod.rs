@@ -10,11 +10,13 @@
 //! slowly misses pictures, resumes at a key frame and costs no other viewer
 //! anything; every message, wait and connection count has a cap.
 //!
-//! `message` parses and writes without I/O, `sdp` is pure, `outlet` is one
-//! track on its way to a client, `session` one client, `serve` the sockets.
+//! `message` parses and writes without I/O, `sdp` is pure, `login` asks who a
+//! client is, `outlet` is one track on its way to it, `session` one client,
+//! `serve` the sockets.
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod login;
 mod message;
 mod outlet;
 mod sdp;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -53,7 +54,7 @@ pub async fn serve(listener: TcpListener, deps: Deps, shutdown: impl Future<Outp
                 Ok((socket, _)) if clients.len() >= MAX_CLIENTS => drop(socket),
                 Ok((socket, peer)) => {
                     let span = tracing::info_span!("rtsp", viewer = %peer);
-                    clients.spawn(client(socket, deps.clone()).instrument(span));
+                    clients.spawn(client(socket, peer.ip(), deps.clone()).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: let some close first.
@@ -66,8 +67,8 @@ pub async fn serve(listener: TcpListener, deps: Deps, shutdown: impl Future<Outp
     clients.shutdown().await;
 }
 
-async fn client(socket: TcpStream, deps: Deps) {
-    let mut session = Session::new(deps);
+async fn client(socket: TcpStream, peer: IpAddr, deps: Deps) {
+    let mut session = Session::new(deps, Some(peer));
     let end = match converse(socket, &mut session).await {
         Ok(end) => end.to_owned(),
         Err(error) => error.to_string(),

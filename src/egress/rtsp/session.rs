@@ -1,5 +1,6 @@
 //! One client: what it has set up, what it is answered, what it is sent.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,11 @@ const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMET
 
 /// A client's state, from its first request to TEARDOWN.
 pub(super) struct Session {
-    deps: Deps,
+    pub(super) deps: Deps,
+    /// Where the client is.
+    pub(super) peer: Option<IpAddr>,
+    /// Who it proved to be.
+    pub(super) principal: Principal,
     id: String,
     stream: Option<Arc<Stream>>,
     /// Keeps an on-demand camera connected from DESCRIBE on.
@@ -45,10 +50,10 @@ struct Playing {
 
 /// What a URL means.
 #[derive(Debug, PartialEq, Eq)]
-struct Target<'a> {
+pub(super) struct Target<'a> {
     /// The URL of the whole stream, without query.
     base: String,
-    stream: &'a str,
+    pub(super) stream: &'a str,
     /// The word for its quality; `None` for the main one.
     quality: Option<&'a str>,
     track: Option<TrackId>,
@@ -57,7 +62,7 @@ struct Target<'a> {
 /// Reads `rtsp://host[:port]/stream[/sub][/trackID=n][?quality=sub]`. Both
 /// ways to name the substream mean the same; in what we answer it stands in
 /// the path, since recorders append the track to a URL, query or not.
-fn target(url: &str) -> Option<Target<'_>> {
+pub(super) fn target(url: &str) -> Option<Target<'_>> {
     let url = url.split('#').next()?;
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     // Some clients append the track to the whole URL, behind the query.
@@ -102,7 +107,7 @@ fn interleaved(transport: &str) -> Option<Option<(u8, u8)>> {
     }))
 }
 
-fn refusal(fault: &Fault) -> Response {
+pub(super) fn refusal(fault: &Fault) -> Response {
     let status = match fault.code {
         Code::StreamUnknown => Status::NotFound,
         Code::ViewerAuth => Status::Unauthorized,
@@ -115,9 +120,11 @@ fn refusal(fault: &Fault) -> Response {
 }
 
 impl Session {
-    pub(super) fn new(deps: Deps) -> Self {
+    pub(super) fn new(deps: Deps, peer: Option<IpAddr>) -> Self {
         Self {
             deps,
+            peer,
+            principal: Principal::Anonymous,
             id: format!("{:016x}", rand::random::<u64>()),
             stream: None,
             interest: None,
@@ -134,6 +141,9 @@ impl Session {
     /// Answers a request. Waits for nothing but a starting camera's first
     /// frame, and for that at most 8 s.
     pub(super) async fn answer(&mut self, request: &Request) -> Response {
+        if let Err(refused) = self.admit(request).await {
+            return refused;
+        }
         let result = match request.method {
             Method::Options => Ok(Response::new(Status::Ok).with("Public", PUBLIC)),
             Method::Describe => self.describe(request).await,
@@ -266,7 +276,7 @@ impl Session {
         let stream = stream.ok_or_else(|| refusal(&Code::StreamUnknown.into()))?;
         self.deps
             .access
-            .authorize(&Principal::Anonymous, Action::View, stream.name())
+            .authorize(&self.principal, Action::View, stream.name())
             .map_err(|fault| refusal(&fault))?;
         stream.of_quality(target.quality).map_err(|fault| refusal(&fault))
     }

@@ -22,7 +22,7 @@ fn yard() -> (Publisher, Session) {
     let registry = Registry::new();
     registry.insert(stream);
     let deps = Deps { registry: Arc::new(registry), access: Arc::new(Access::Open) };
-    (publisher, Session::new(deps))
+    (publisher, Session::new(deps, None))
 }
 
 fn video(codec: Codec) -> Track {

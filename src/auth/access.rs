@@ -1,0 +1,318 @@
+//! The rules in force, and the two questions they answer: who is this, and may
+//! they.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::form_urlencoded;
+
+use super::Action;
+use super::callback::{Callback, CallbackConfig};
+use super::damping::Damping;
+use super::jwt::{Jwt, JwtConfig};
+use super::metrics::AuthMetrics;
+use super::principal::{Grant, Principal};
+use super::token::{EmbedKey, PREFIX};
+use super::users::{User, Users};
+use crate::fault::{Code, Fault};
+use crate::media::StreamName;
+use crate::networks::Networks;
+use crate::secret::Secret;
+
+/// What an operator may set. Without any of it nobody may do anything.
+#[derive(Clone, Default)]
+pub struct Rules {
+    /// Users with passwords.
+    pub users: Vec<User>,
+    /// An identity provider.
+    pub jwt: Option<JwtConfig>,
+    /// Another server that decides.
+    pub http: Option<CallbackConfig>,
+    /// Who is there may view every stream.
+    pub allow_from: Networks,
+    /// What signs embed tokens.
+    pub embed_key: Option<EmbedKey>,
+}
+
+/// What a request brings to prove who makes it.
+#[derive(Clone)]
+pub enum Credentials {
+    /// Nothing.
+    None,
+    /// A user's name and password.
+    Basic {
+        /// Who.
+        user: String,
+        /// And the proof.
+        password: Secret,
+    },
+    /// An embed token, or a JSON Web Token.
+    Token(Secret),
+}
+
+impl Credentials {
+    /// What an `Authorization` header says (RFC 7617, RFC 6750); nothing, if it
+    /// is of a scheme that we do not know.
+    pub fn of_header(text: &str) -> Self {
+        let Some((scheme, rest)) = text.split_once(' ') else { return Self::None };
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Self::Token(Secret::new(rest));
+        }
+        let basic = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(rest).ok());
+        let text = basic.flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+        match text.as_deref().and_then(|text| text.split_once(':')) {
+            Some((user, password)) => {
+                Self::Basic { user: user.to_owned(), password: Secret::new(password) }
+            }
+            None => Self::None,
+        }
+    }
+
+    /// What `?token=` in a URL's query says.
+    pub fn of_query(query: &str) -> Option<Secret> {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let token = pairs.find(|(key, value)| key == "token" && !value.is_empty());
+        token.map(|(_, token)| Secret::new(token))
+    }
+}
+
+/// A request, as far as it matters here.
+pub struct Attempt<'a> {
+    /// What it brings.
+    pub credentials: Credentials,
+    /// Where it comes from; `None` where that is hidden, by a proxy whose word
+    /// does not count.
+    pub address: Option<IpAddr>,
+    /// What it is for.
+    pub action: Action,
+    /// With which stream; for [`Action::List`] all there are.
+    pub streams: &'a [StreamName],
+    /// The output, for the callback.
+    pub protocol: &'a str,
+    /// The URL's query, for the callback.
+    pub query: &'a str,
+}
+
+/// The one place that decides.
+pub enum Access {
+    /// Everybody may do everything: what stands behind the gate, and tests.
+    Open,
+    /// Rules, which may change while they are in use.
+    Ruled(Ruled),
+}
+
+/// The rules in force, and who broke them lately.
+pub struct Ruled {
+    rules: ArcSwap<Option<InForce>>,
+    damping: Damping,
+    metrics: AuthMetrics,
+}
+
+struct InForce {
+    users: Users,
+    jwt: Option<Jwt>,
+    callback: Option<Callback>,
+    allow_from: Networks,
+    embed_key: Option<EmbedKey>,
+}
+
+impl Access {
+    /// Access by these rules; without any, everybody may view everything:
+    /// for loopback, or `auth: none`.
+    pub fn new(rules: Option<Rules>, metrics: AuthMetrics) -> Arc<Self> {
+        let ruled = Ruled { rules: ArcSwap::default(), damping: Damping::default(), metrics };
+        ruled.rules.store(Arc::new(rules.map(InForce::from)));
+        Arc::new(Self::Ruled(ruled))
+    }
+
+    /// Other rules from now on.
+    pub fn change(&self, rules: Option<Rules>) {
+        if let Self::Ruled(ruled) = self {
+            ruled.rules.store(Arc::new(rules.map(InForce::from)));
+        }
+    }
+
+    /// Forgets who was wrong lately.
+    pub fn forgive(&self) {
+        if let Self::Ruled(ruled) = self {
+            ruled.damping.forgive();
+        }
+    }
+
+    /// Whether everybody may view everything.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Ruled(ruled) => ruled.rules.load().is_none(),
+        }
+    }
+
+    /// Who makes a request. Anonymous is who brought nothing; what may be done
+    /// is for [`Access::authorize`] to say.
+    ///
+    /// # Errors
+    ///
+    /// `viewer.auth` where the credentials are wrong, `viewer.limit` where they
+    /// cannot be looked at now.
+    pub async fn identify(&self, attempt: &Attempt<'_>) -> Result<Principal, Fault> {
+        let Self::Ruled(ruled) = self else { return Ok(Principal::Anonymous) };
+        let rules = ruled.rules.load_full();
+        let Some(rules) = &*rules else { return Ok(Principal::Anonymous) };
+        let now = Instant::now();
+        if let Credentials::Basic { user, password } = &attempt.credentials
+            && let Some(known) = rules.users.remembered(user, password)
+        {
+            return Ok(known);
+        }
+        let proves = !matches!(attempt.credentials, Credentials::None);
+        if let Some(address) = attempt.address.filter(|_| proves)
+            && !ruled.damping.hears(address, now)
+        {
+            ruled.metrics.failed("damped");
+            let detail = "too many wrong passwords or tokens from this address; wait a minute";
+            return Err(Fault::new(Code::ViewerLimit, detail));
+        }
+        let identified = match &attempt.credentials {
+            Credentials::None => return Ok(rules.unproven(attempt).await),
+            Credentials::Basic { user, password } => {
+                rules.by_password(attempt, user, password).await?
+            }
+            Credentials::Token(token) => rules.by_token(attempt, token).await,
+        };
+        identified.map_err(|(kind, why)| {
+            ruled.metrics.failed(kind);
+            if let Some(address) = attempt.address {
+                ruled.damping.failed(address, now);
+            }
+            tracing::info!(kind, why, address = ?attempt.address, "access refused");
+            Fault::new(Code::ViewerAuth, why)
+        })
+    }
+
+    /// Whether `principal` may do `action`, to view `stream`.
+    ///
+    /// # Errors
+    ///
+    /// `viewer.auth` for nobody in particular, `viewer.forbidden` for who may
+    /// not.
+    pub fn authorize<'a>(
+        &self,
+        principal: &Principal,
+        action: Action,
+        stream: impl Into<Option<&'a StreamName>>,
+    ) -> Result<(), Fault> {
+        let Self::Ruled(ruled) = self else { return Ok(()) };
+        if ruled.rules.load().is_none() {
+            return Ok(());
+        }
+        let Some(grant) = principal.grant() else { return Err(Code::ViewerAuth.into()) };
+        if grant.is_over(SystemTime::now()) {
+            return Err(Fault::new(Code::ViewerAuth, "the token has expired"));
+        }
+        let may = match (action, stream.into()) {
+            (Action::View, Some(stream)) => grant.covers(stream),
+            // A name that no stream can have: there is nothing to see.
+            (Action::View, None) | (Action::List, _) => true,
+            (Action::Admin, _) => grant.admin,
+        };
+        if may {
+            return Ok(());
+        }
+        ruled.metrics.failed("forbidden");
+        Err(Code::ViewerForbidden.into())
+    }
+}
+
+/// What kind of credentials failed, and why.
+type Refused = (&'static str, String);
+
+impl From<Rules> for InForce {
+    fn from(rules: Rules) -> Self {
+        Self {
+            users: Users::new(rules.users),
+            jwt: rules.jwt.map(Jwt::new),
+            callback: rules.http.map(Callback::new),
+            allow_from: rules.allow_from,
+            embed_key: rules.embed_key,
+        }
+    }
+}
+
+impl InForce {
+    /// Who brought nothing: known by their network, or to the callback, which
+    /// may let anybody in.
+    async fn unproven(&self, attempt: &Attempt<'_>) -> Principal {
+        if attempt.address.is_some_and(|address| self.allow_from.contain(address))
+            && attempt.action != Action::Admin
+        {
+            return Principal::known("network", Grant::every_stream());
+        }
+        self.by_callback(attempt, "").await.unwrap_or(Principal::Anonymous)
+    }
+
+    async fn by_password(
+        &self,
+        attempt: &Attempt<'_>,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Result<Principal, Refused>, Fault> {
+        if !self.users.has(user)
+            && let Some(callback) = &self.callback
+        {
+            let allowed = self.ask(callback, attempt, user).await;
+            return Ok(allowed.ok_or_else(|| ("callback", "auth.http says no".into())));
+        }
+        let verified = self.users.verify(user, password).await?;
+        Ok(verified.ok_or_else(|| ("password", "the user name or password is wrong".into())))
+    }
+
+    async fn by_token(&self, attempt: &Attempt<'_>, token: &Secret) -> Result<Principal, Refused> {
+        let text = token.expose();
+        if text.starts_with(PREFIX) {
+            let key = self.embed_key.as_ref();
+            let key = key.ok_or_else(|| ("token", "no embed key is configured".to_owned()))?;
+            return key.read(text, SystemTime::now()).map_err(|why| ("token", why.to_owned()));
+        }
+        if let Some(jwt) = &self.jwt {
+            return jwt.read(text).await.map_err(|why| ("jwt", why));
+        }
+        let allowed = self.by_callback(attempt, "token").await;
+        allowed.ok_or_else(|| ("token", "this token is not known here".into()))
+    }
+
+    async fn by_callback(&self, attempt: &Attempt<'_>, name: &str) -> Option<Principal> {
+        self.ask(self.callback.as_ref()?, attempt, name).await
+    }
+
+    /// What the callback allows, as a grant for just that. A list is asked for
+    /// stream by stream.
+    async fn ask(
+        &self,
+        callback: &Callback,
+        attempt: &Attempt<'_>,
+        name: &str,
+    ) -> Option<Principal> {
+        let mut grant = Grant::default();
+        if attempt.action == Action::Admin {
+            grant.admin = callback.allows(attempt, "").await;
+            return grant.admin.then(|| Principal::known(format!("http:{name}"), grant));
+        }
+        for stream in attempt.streams {
+            let view = Attempt {
+                credentials: attempt.credentials.clone(),
+                action: Action::View,
+                ..*attempt
+            };
+            if callback.allows(&view, stream.as_str()).await {
+                grant.streams.extend(stream.as_str().parse());
+            }
+        }
+        let some = !grant.streams.is_empty();
+        some.then(|| Principal::known(format!("http:{name}"), grant))
+    }
+}

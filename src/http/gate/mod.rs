@@ -1,0 +1,211 @@
+//! What stands before every route: who asks, and whether they may.
+//!
+//! A route needs no line of its own for it: its pattern says what it is for
+//! (`need`), and a pattern that says nothing is for administrators. Here:
+//! taking credentials and addresses out of requests (`credentials`, `peer`),
+//! names and origins (`origin`), and tokens into what a player asks for next
+//! (`carry`). Not here: the rules (`auth`).
+
+mod carry;
+mod credentials;
+mod need;
+mod origin;
+mod peer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use axum::RequestExt as _;
+use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
+
+use self::credentials::Brought;
+use self::need::Need;
+use self::peer::Peer;
+use super::{HttpMetrics, Origin, Problem, request_problem};
+use crate::auth::{Access, Action, Attempt, Principal};
+use crate::bus::Registry;
+use crate::fault::{Code, Fault};
+use crate::media::StreamName;
+use crate::networks::Networks;
+
+/// What an operator may set; it may change while we run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Origins whose pages may read our answers.
+    pub cors: Vec<Origin>,
+    /// Names under which we are reached, besides addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Reverse proxies whose word about a request's origin counts.
+    pub proxies: Networks,
+    /// Who may read metrics without credentials.
+    pub scrape_from: Networks,
+}
+
+/// One listener's gate.
+#[derive(Clone)]
+pub struct Gate {
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// The streams there are.
+    pub registry: Arc<Registry>,
+    /// What may change.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Where refusals are counted.
+    pub metrics: HttpMetrics,
+    /// Whether only this machine can connect: then a name that is not ours
+    /// belongs to a page that has its name point here (DNS rebinding).
+    pub loopback: bool,
+    /// Set once we are stopping: who is there stays, nobody new comes.
+    pub draining: Arc<AtomicBool>,
+}
+
+/// Middleware: lets through whoever may; the route finds the [`Principal`]
+/// among the request's extensions.
+pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let policy = gate.policy.load_full();
+    let pattern = request.extensions().get::<MatchedPath>().cloned();
+    let pattern = pattern.as_ref().map(MatchedPath::as_str);
+    let need = Need::of(pattern);
+    let brought = Brought::by(&request);
+    let from_query = brought.token_in_query.clone();
+
+    let admitted = gate.admit(&policy, need, brought, &mut request).await;
+    let principal = match admitted {
+        Ok(principal) => principal,
+        Err(refusal) => return *refusal,
+    };
+    if gate.draining.load(Ordering::Acquire) && need::begins_session(pattern, request.method()) {
+        let fault = Fault::new(Code::ViewerLimit, "this gateway is stopping");
+        return Problem::from(fault).into_response();
+    }
+    let only = principal.grant().and_then(|grant| grant.origin.clone());
+    request.extensions_mut().insert(principal);
+    let mut response = next.run(request).await;
+    if let Some(only) = only {
+        origin::frame(&mut response, &only);
+    }
+    match from_query {
+        Some(token) => carry::token(response, &token).await,
+        None => response,
+    }
+}
+
+/// A refusal; boxed, since it is the rare case.
+type Refused = Box<Response>;
+
+impl Gate {
+    async fn admit(
+        &self,
+        policy: &Policy,
+        need: Need<'_>,
+        brought: Brought,
+        request: &mut Request,
+    ) -> Result<Principal, Refused> {
+        let refuse = |status, detail: &str| Box::new(request_problem(status, detail));
+        let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
+        let peer = Peer::of(peer.map(|peer| peer.0.ip()), request.headers(), &policy.proxies);
+        let own = origin::Own::of(request);
+        if self.loopback && self.access.is_open() && !own.is_ours(&policy.hosts) {
+            self.metrics.rejected("host");
+            let detail = "this name does not lead here, as far as Porthole knows; if it should, \
+                          add it to `hosts` in the configuration";
+            return Err(refuse(StatusCode::MISDIRECTED_REQUEST, detail));
+        }
+        if need == Need::Nothing {
+            return Ok(Principal::Anonymous);
+        }
+
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let (action, stream) = match need {
+            Need::Nothing | Need::List => (Action::List, None),
+            Need::Scrape if peer.is_in(&policy.scrape_from) => return Ok(Principal::Anonymous),
+            Need::Scrape | Need::Admin => (Action::Admin, None),
+            Need::View(parameter) => {
+                let params = request.extract_parts::<RawPathParams>().await.ok();
+                let name = params.as_ref().and_then(|params| {
+                    params.iter().find(|(key, _)| *key == parameter).map(|(_, value)| value)
+                });
+                (Action::View, name.and_then(|name| name.parse().ok()))
+            }
+            Need::ViewSrc => {
+                let mut pairs = form_urlencoded::parse(query.as_bytes());
+                let name = pairs.find(|(key, _)| key == "src").map(|(_, value)| value);
+                (Action::View, name.and_then(|name| name.parse().ok()))
+            }
+        };
+        let streams = self.streams(action, stream.as_ref());
+        let explicit = brought.is_explicit();
+        let has_token = brought.token_in_query.is_some();
+        let attempt = Attempt {
+            credentials: brought.credentials,
+            address: peer.address,
+            action,
+            streams: &streams,
+            protocol: need::protocol(request.uri().path()),
+            query: &query,
+        };
+        let identified = self.access.identify(&attempt).await;
+        let asks_for = |fault| Box::new(unauthorized(fault, has_token));
+        let principal = identified.map_err(asks_for)?;
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            || request.headers().contains_key(header::UPGRADE);
+        let only = principal.grant().and_then(|grant| grant.origin.as_deref());
+        if changes && !explicit && own.is_foreign(request.headers(), policy) {
+            self.metrics.rejected("origin");
+            let detail = "a page of another origin asked for this; `cors` names those that may";
+            return Err(refuse(StatusCode::FORBIDDEN, detail));
+        }
+        if only.is_some_and(|only| !own.may_use(request.headers(), only)) {
+            let fault =
+                Fault::new(Code::ViewerForbidden, "the token is for pages of another origin");
+            return Err(Box::new(Problem::from(fault).into_response()));
+        }
+        // Nobody needs credentials where there are no rules, but whoever can
+        // reach us must not change what we do, unless they sit at this machine.
+        if need == Need::Admin && changes && self.access.is_open() && !peer.is_local() {
+            let detail = "with `auth: none` the configuration is changed from this machine alone";
+            let fault = Fault::new(Code::ViewerForbidden, detail);
+            return Err(Box::new(Problem::from(fault).into_response()));
+        }
+        let authorized = self.access.authorize(&principal, action, stream.as_ref());
+        authorized.map_err(asks_for)?;
+        Ok(principal)
+    }
+
+    /// The streams in question, for a callback that is asked one by one.
+    fn streams(&self, action: Action, stream: Option<&StreamName>) -> Vec<StreamName> {
+        match (action, stream) {
+            (Action::View, stream) => stream.cloned().into_iter().collect(),
+            _ if self.access.is_open() => Vec::new(),
+            _ => self.registry.list().iter().map(|stream| stream.name().clone()).collect(),
+        }
+    }
+}
+
+/// 401 asks for a login; 429 for patience; 403 is final.
+fn unauthorized(fault: Fault, has_token: bool) -> Response {
+    let code = fault.code;
+    let problem = Problem::from(fault);
+    if code == Code::ViewerLimit {
+        return problem.with_status(StatusCode::TOO_MANY_REQUESTS).into_response();
+    }
+    let mut response = problem.into_response();
+    if code == Code::ViewerAuth {
+        // A browser must not ask for a password where a link has run out.
+        let scheme = if has_token {
+            r#"Bearer realm="Porthole", error="invalid_token""#
+        } else {
+            r#"Basic realm="Porthole", charset="UTF-8""#
+        };
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

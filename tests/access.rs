@@ -1,0 +1,351 @@
+//! Who gets in: every route without credentials, and every principal at every
+//! stream by every output and method.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+
+mod app_support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use porthole::app::App;
+use porthole::auth::EmbedKey;
+use reqwest::{Client, Method, RequestBuilder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Routes that need no credentials: our own files, and what orchestrators ask.
+/// Whoever adds a line here says why in the commit.
+const OPEN: &[&str] = &["/livez", "/readyz", "/startupz"];
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+struct House {
+    app: App,
+    rtsp: String,
+    _files: tempfile::TempDir,
+}
+
+/// Streams `front-door` and `yard`; users `ann` (front-*), `bob` (everything)
+/// and `root` (administrator); embed tokens.
+async fn house() -> House {
+    let files = tempfile::tempdir().unwrap();
+    let key = files.path().join("embed.key");
+    fs::write(&key, KEY).unwrap();
+    let rtsp = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let closed = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().to_string()
+    };
+    let hash = hash("right");
+    let yaml = format!(
+        "streams:\n  front-door: {{ source: \"rtsp://{closed}/a\", substream: \"rtsp://{closed}/b\" }}\n  \
+         yard: {{ source: \"rtsp://{closed}/c\", substream: \"rtsp://{closed}/d\" }}\n\
+         rtsp: {{ listen: \"{rtsp}\" }}\n\
+         auth:\n  users:\n    - {{ name: ann, password_hash: \"{hash}\", streams: [\"front-*\"] }}\n    \
+         - {{ name: bob, password_hash: \"{hash}\", streams: [\"*\"] }}\n    \
+         - {{ name: root, password_hash: \"{hash}\", admin: true }}\n  \
+         embed_key_file: {}\n",
+        key.display()
+    );
+    let app = app_support::configured(&yaml).await;
+    House { app, rtsp, _files: files }
+}
+
+fn hash(password: &str) -> String {
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let quick = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    quick.hash_password(password.as_bytes()).unwrap().to_string()
+}
+
+fn token(stream: &str, ttl: Duration, now: SystemTime) -> String {
+    let key = EmbedKey::new(KEY.as_bytes()).unwrap();
+    key.mint(&[stream.parse().unwrap()], ttl, None, now)
+}
+
+/// Every pattern that the source registers, on either listener.
+fn patterns() -> BTreeSet<String> {
+    fn walk(folder: &Path, found: &mut BTreeSet<String>, dynamic: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found, dynamic);
+                continue;
+            }
+            let name = path.to_str().unwrap().to_owned();
+            if !name.ends_with(".rs") || name.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+            // Others' methods of that name have nothing to do with it.
+            let routes = if code.contains("Router") { code } else { "" };
+            for after in routes.split(".route(").skip(1) {
+                match after.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+                    Some((pattern, _)) => {
+                        found.insert(pattern.to_owned());
+                    }
+                    None => dynamic.push(name.clone()),
+                }
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut dynamic) = (BTreeSet::new(), Vec::new());
+    walk(&root.join("src"), &mut found, &mut dynamic);
+    dynamic.retain(|file| !file.ends_with("/pages.rs") && !file.contains("/pages/"));
+    assert!(dynamic.is_empty(), "routes whose pattern is no literal escape the walk: {dynamic:?}");
+    assert!(found.len() >= 12, "the walk found only {found:?}");
+    found
+}
+
+#[tokio::test]
+async fn every_route_without_credentials_is_401_but_for_the_list() {
+    let house = house().await;
+    let client = Client::new();
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let patterns = patterns();
+    assert!(OPEN.iter().all(|open| patterns.contains(*open)), "the list has a route that is gone");
+    for base in [house.app.viewer_address(), house.app.admin_address()] {
+        for pattern in patterns.iter().map(String::as_str).chain(["/nobody/has/this", "/%2e%2e/x"])
+        {
+            let session = "0".repeat(32);
+            let path = pattern.replace("{stream}", "yard").replace("{session}", &session);
+            let path = path.replace("{name}", "index.m3u8").replace(['{', '}', '*'], "");
+            let src =
+                if path.starts_with("/api/") || path == "/stream.html" { "?src=yard" } else { "" };
+            for method in methods {
+                let method: Method = method.parse().unwrap();
+                let url = format!("http://{base}{path}{src}");
+                let answer = client.request(method.clone(), &url).send().await.unwrap();
+                let status = answer.status().as_u16();
+                if OPEN.contains(&pattern) && base == house.app.admin_address() {
+                    assert_ne!(status, 401, "{method} {url}");
+                } else if !OPEN.contains(&pattern) {
+                    assert_eq!(status, 401, "{method} {url}");
+                    let scheme = answer.headers()["www-authenticate"].to_str().unwrap();
+                    assert!(scheme.starts_with("Basic realm="), "{scheme}");
+                }
+            }
+        }
+    }
+    // Our own files are the rest of the list: scripts and styles tell nothing.
+    for file in ["porthole.js", "style.css"] {
+        let static_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("static").join(file);
+        if static_file.exists() {
+            let url = format!("http://{}/{file}", house.app.viewer_address());
+            assert_eq!(client.get(url).send().await.unwrap().status(), 200, "{file}");
+        }
+    }
+    house.app.stop().await;
+}
+
+/// A way to ask for a stream.
+const ASKS: &[(&str, &str)] = &[
+    ("GET", "/{s}/"),
+    ("GET", "/{s}"),
+    ("GET", "/{s}/embed"),
+    ("GET", "/{s}/index.m3u8"),
+    ("GET", "/{s}/index.m3u8?quality=sub"),
+    ("GET", "/{s}/hls/index.m3u8"),
+    ("GET", "/{s}/hls/init-0.mp4"),
+    ("GET", "/{s}/hls/sub/index.m3u8"),
+    ("GET", "/{s}/hls/sub/init-0.mp4"),
+    ("HEAD", "/{s}/hls/index.m3u8"),
+    ("POST", "/{s}/whep"),
+    ("GET", "/{s}/whep"),
+    ("OPTIONS", "/{s}/whep"),
+    ("GET", "/{s}/whep/00000000000000000000000000000000"),
+    ("PATCH", "/{s}/whep/00000000000000000000000000000000"),
+    ("DELETE", "/{s}/whep/00000000000000000000000000000000"),
+    ("GET", "/{s}/mse"),
+    ("GET", "/{s}/snapshot.jpg"),
+    ("GET", "/{s}/snapshot.jpg?width=320&quality=sub"),
+    ("HEAD", "/{s}/snapshot.jpg"),
+    ("GET", "/{s}/stream.mjpeg"),
+    ("HEAD", "/{s}/stream.mjpeg"),
+    ("POST", "/api/webrtc?src={s}"),
+    ("GET", "/api/frame.jpeg?src={s}"),
+    ("GET", "/api/stream.m3u8?src={s}"),
+    ("GET", "/api/stream.mjpeg?src={s}"),
+    ("GET", "/api/ws?src={s}"),
+    ("GET", "/stream.html?src={s}"),
+];
+
+/// The pattern that a path of [`ASKS`] is registered by.
+fn pattern_of(path: &str) -> String {
+    let path = path.split('?').next().unwrap().replace("{s}", "{stream}");
+    let path = path.replace(&"0".repeat(32), "{session}");
+    let object = path.rsplit_once("/hls/").map(|(before, object)| match object.split_once('/') {
+        Some((sub, _)) => format!("{before}/hls/{sub}/{{name}}"),
+        None => format!("{before}/hls/{{name}}"),
+    });
+    object.unwrap_or(path)
+}
+
+/// Whoever brings a route to a stream brings a line of [`ASKS`].
+#[test]
+fn every_route_to_a_stream_is_asked_for() {
+    let asked: BTreeSet<String> = ASKS.iter().map(|(_, path)| pattern_of(path)).collect();
+    let lists = ["/", "/api/streams", "/metrics", "/livez", "/readyz", "/startupz"];
+    let patterns = patterns().into_iter().filter(|pattern| !lists.contains(&pattern.as_str()));
+    let escaped: Vec<String> = patterns.filter(|pattern| !asked.contains(pattern)).collect();
+    assert!(escaped.is_empty(), "{escaped:?}");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Whatever else may be wrong, it is not the right to ask.
+    In,
+    Forbidden,
+    Unauthorized,
+}
+
+use Verdict::{Forbidden, In, Unauthorized};
+
+fn verdict(status: u16) -> Verdict {
+    match status {
+        401 => Unauthorized,
+        403 => Forbidden,
+        _ => In,
+    }
+}
+
+#[derive(Clone)]
+enum Proof {
+    None,
+    Login(&'static str, &'static str),
+    Bearer(String),
+    Query(String),
+}
+
+impl Proof {
+    fn on(&self, client: &Client, method: &str, url: &str) -> RequestBuilder {
+        let request = |url: &str| client.request(method.parse().unwrap(), url);
+        match self {
+            Self::None => request(url),
+            Self::Login(user, password) => request(url).basic_auth(user, Some(password)),
+            Self::Bearer(token) => request(url).bearer_auth(token),
+            Self::Query(token) => {
+                let sign = if url.contains('?') { '&' } else { '?' };
+                request(&format!("{url}{sign}token={token}"))
+            }
+        }
+    }
+}
+
+/// Each principal, how it proves itself, and what it gets of `front-door`,
+/// `yard`, a stream that there is not, the lists, and the admin listener.
+fn principals() -> Vec<(&'static str, Proof, [Verdict; 5])> {
+    let (now, hour) = (SystemTime::now(), Duration::from_secs(3_600));
+    let nothing = [Unauthorized; 5];
+    vec![
+        ("nobody", Proof::None, nothing),
+        ("wrong password", Proof::Login("ann", "wrong"), nothing),
+        ("unknown user", Proof::Login("eve", "right"), nothing),
+        ("ann", Proof::Login("ann", "right"), [In, Forbidden, Forbidden, In, Forbidden]),
+        ("bob", Proof::Login("bob", "right"), [In, In, In, In, Forbidden]),
+        ("root", Proof::Login("root", "right"), [In; 5]),
+        (
+            "token",
+            Proof::Query(token("yard", hour, now)),
+            [Forbidden, In, Forbidden, In, Forbidden],
+        ),
+        (
+            "bearer",
+            Proof::Bearer(token("yard", hour, now)),
+            [Forbidden, In, Forbidden, In, Forbidden],
+        ),
+        ("expired", Proof::Query(token("yard", hour, now - hour * 2)), nothing),
+        ("invented", Proof::Bearer("pt1.e30.AAAA".into()), nothing),
+    ]
+}
+
+#[tokio::test]
+async fn every_principal_at_every_stream_by_every_output_and_method() {
+    let house = house().await;
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let (viewer, admin) = (house.app.viewer_address(), house.app.admin_address());
+    let patterns = patterns();
+    let mut cells = 0;
+    for (who, proof, wanted) in principals() {
+        let mut ask = async |base, method: &str, path: &str, wanted: Verdict| {
+            // Guesses are damped, which is not what is asked here.
+            house.app.forgive();
+            let request = proof.on(&client, method, &format!("http://{base}{path}"));
+            let status = request.send().await.unwrap().status().as_u16();
+            assert_eq!(verdict(status), wanted, "{who}: {method} {path} is {status}");
+            cells += 1;
+        };
+        for (stream, wanted) in ["front-door", "yard", "nowhere"].into_iter().zip(wanted) {
+            let asks = ASKS.iter().filter(|(_, path)| patterns.contains(&pattern_of(path)));
+            for (method, path) in asks {
+                ask(viewer, method, &path.replace("{s}", stream), wanted).await;
+            }
+        }
+        for path in ["/", "/api/streams", "/no/such/path"] {
+            ask(viewer, "GET", path, wanted[3]).await;
+        }
+        ask(admin, "GET", "/metrics", wanted[4]).await;
+        ask(admin, "GET", "/no/such/path", wanted[4].max_admin()).await;
+
+        if wanted[3] == In {
+            let list =
+                proof.on(&client, "GET", &format!("http://{viewer}/api/streams")).send().await;
+            let list: serde_json::Value = list.unwrap().json().await.unwrap();
+            let listed = |name| {
+                list["streams"].as_array().unwrap().iter().any(|stream| stream["name"] == name)
+            };
+            assert_eq!(listed("front-door"), wanted[0] == In, "{who}: {list}");
+            assert_eq!(listed("yard"), wanted[1] == In, "{who}: {list}");
+        }
+        for (stream, wanted) in ["front-door", "yard", "nowhere"].into_iter().zip(wanted) {
+            for path in [stream.to_owned(), format!("{stream}/sub")] {
+                for method in ["DESCRIBE", "SETUP"] {
+                    house.app.forgive();
+                    let status = rtsp(&house.rtsp, method, &path, &proof).await;
+                    assert_eq!(verdict(status), wanted, "{who}: {method} rtsp {path} is {status}");
+                    cells += 1;
+                }
+            }
+        }
+    }
+    assert!(cells > 500, "only {cells} cells");
+    house.app.stop().await;
+}
+
+impl Verdict {
+    /// A path that the admin listener does not have is told to who is somebody.
+    fn max_admin(self) -> Self {
+        if self == Forbidden { In } else { self }
+    }
+}
+
+/// The status of an RTSP request.
+async fn rtsp(address: &str, method: &str, path: &str, proof: &Proof) -> u16 {
+    use base64::Engine as _;
+    let (header, query) = match proof {
+        Proof::None => (String::new(), String::new()),
+        Proof::Login(user, password) => {
+            let login =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            (format!("Authorization: Basic {login}\r\n"), String::new())
+        }
+        Proof::Bearer(token) => (format!("Authorization: Bearer {token}\r\n"), String::new()),
+        Proof::Query(token) => (String::new(), format!("?token={token}")),
+    };
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "{method} rtsp://{address}/{path}{query} RTSP/1.0\r\nCSeq: 1\r\n{header}\
+         Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+}
