@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::nal::{MAX_PARAMETER_SET_BYTES, MAX_PICTURE_SIDE};
-use super::{BadParameterSet, BitReader, PixelSize, unescape};
+use super::{BadParameterSet, BitReader, PixelSize, ReferenceSets, unescape};
 
 /// Most PPS of a track (H.265 §7.4.3.3.1: ids are 0 to 63).
 const MAX_PPS: usize = 64;
@@ -131,6 +131,9 @@ pub struct HevcSps {
     pub log2_max_pic_order_cnt_lsb: u32,
     /// `sps_max_num_reorder_pics` of the highest sub-layer.
     pub max_num_reorder_pics: u32,
+    /// What pictures may refer to; `None` where that cannot be read, which
+    /// costs no more than certainty after loss.
+    pub references: Option<ReferenceSets>,
 }
 
 impl HevcSps {
@@ -197,6 +200,7 @@ impl HevcSps {
             temporal_id_nested,
             log2_max_pic_order_cnt_lsb,
             max_num_reorder_pics,
+            references: ReferenceSets::read(&mut r).ok(),
         })
     }
 }

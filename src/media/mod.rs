@@ -10,6 +10,7 @@ mod h264;
 mod h265;
 mod nal;
 mod name;
+mod reference_set;
 mod time;
 mod track;
 mod vui;
@@ -23,6 +24,7 @@ pub use nal::{
     NalUnits, escape, length_prefixed, unescape,
 };
 pub use name::{BadStreamName, Quality, StreamName};
+pub use reference_set::{ReferenceSet, ReferenceSets};
 pub use time::{ClockRate, MediaTime, WallTime};
 pub use track::{MediaKind, Track, TrackId, Tracks};
 pub use vui::Colour;

@@ -90,6 +90,7 @@ impl H264 {
             reference,
             pps,
             frame_num,
+            references: None,
             order,
         })
     }

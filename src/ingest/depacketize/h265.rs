@@ -5,6 +5,7 @@ use super::access_unit::{has_recovery_point, split_at_start_codes, without_trail
 use super::fmtp::Fmtp;
 use super::limit::Limit;
 use super::picture_order::OrderCount;
+use super::references::References;
 use super::sets::Sets;
 use super::video::{Nal, Packing, Slice, Syntax};
 use crate::media::{
@@ -32,7 +33,7 @@ mod nal {
 }
 
 /// Bytes of a slice that hold all we read of its header.
-const SLICE_HEAD_BYTES: usize = 16;
+const SLICE_HEAD_BYTES: usize = 64;
 
 /// Parameter sets of a track, and its NAL syntax.
 #[derive(Debug, Default)]
@@ -111,9 +112,11 @@ impl H265 {
         }
         let pps = r.ue_up_to(63, "a slice names a PPS above 63")? as u8;
         let set = self.pps.get(pps);
+        let mut references = None;
         let order = match set.and_then(|set| Some((&set.info, self.sps.get(set.info.sps_id)?))) {
             // A count that cannot be read does not cost the picture.
             Some((pps, sps)) if first => {
+                references = read_references(pps, &sps.info, r.clone(), kind).unwrap_or(None);
                 order_count(pps, &sps.info, r, kind, base_layer).unwrap_or(None)
             }
             _ => None,
@@ -128,9 +131,36 @@ impl H265 {
             reference: true,
             pps,
             frame_num: None,
+            references,
             order,
         })
     }
+}
+
+/// What the first slice header of a picture says of the pictures that it needs.
+fn read_references(
+    pps: &HevcPps,
+    sps: &HevcSps,
+    mut r: BitReader<'_>,
+    kind: u8,
+) -> Result<Option<References>, BadParameterSet> {
+    let bits = sps.log2_max_pic_order_cnt_lsb;
+    if matches!(kind, nal::IDR_W_RADL | nal::IDR_N_LP) {
+        return Ok(Some(References::none(0, bits)));
+    }
+    let Some(sets) = sps.references.as_ref().filter(|_| sps.chroma_format != 3) else {
+        return Ok(None);
+    };
+    r.bits(u32::from(pps.num_extra_slice_header_bits))?;
+    r.ue()?; // slice_type
+    if pps.output_flag_present {
+        r.flag()?; // pic_output_flag
+    }
+    let low = r.bits(bits)?;
+    if (nal::BLA_W_LP..=nal::BLA_N_LP).contains(&kind) {
+        return Ok(Some(References::none(low, bits)));
+    }
+    Ok(sets.of_slice(&mut r)?.and_then(|set| References::new(low, bits, &set)))
 }
 
 /// What follows the PPS's id in the first slice header of a picture, to the

@@ -21,6 +21,7 @@ mod jpeg;
 mod latm;
 mod limit;
 mod picture_order;
+mod references;
 mod reorder;
 mod sets;
 mod video;

@@ -7,6 +7,7 @@ use super::access_unit::{
 };
 use super::limit::Limit;
 use super::picture_order::{OrderCount, PictureOrder};
+use super::references::{Decoded, References};
 use super::reorder::Reorder;
 use super::{AfterLoss, Discarded, Packet, Unit};
 use crate::media::{Codec, FrameKind};
@@ -76,6 +77,8 @@ pub(super) struct Slice {
     pub(super) pps: u8,
     /// `frame_num` and the count it wraps at, where the codec has one.
     pub(super) frame_num: Option<(u32, u32)>,
+    /// The pictures that its picture needs, where it says so (H.265).
+    pub(super) references: Option<References>,
     /// Where its picture stands in the order of showing, if that may differ
     /// from the order of decoding.
     pub(super) order: Option<OrderCount>,
@@ -104,7 +107,8 @@ pub(super) trait Syntax {
 enum Chain {
     /// Nothing is missing.
     Whole,
-    /// This many packets are missing, perhaps none that matters.
+    /// This many packets are missing since a picture that was handed out;
+    /// perhaps none that matters to the next.
     Suspect(u32),
     /// Wait for a key frame.
     Broken,
@@ -149,6 +153,8 @@ pub(super) struct Video<S> {
     skip_leading: bool,
     /// `frame_num` of the last reference picture.
     reference_num: Option<u32>,
+    /// Where pictures name their references: those that are there.
+    decoded: Decoded,
 }
 
 impl<S: Syntax> Video<S> {
@@ -184,6 +190,7 @@ impl<S: Syntax> Video<S> {
             idr_at: None,
             skip_leading: false,
             reference_num: None,
+            decoded: Decoded::default(),
         }
     }
 
@@ -400,7 +407,9 @@ impl<S: Syntax> Video<S> {
         let patience = IDR_PATIENCE_SECONDS * self.rate;
         let no_idr = timestamp.saturating_sub(idr_at).saturating_abs() >= patience;
         let key = slice.random_access || no_idr && (recovery_point || intra);
-        if !self.is_decodable(&slice, key) {
+        let is_decodable = self.is_decodable(&slice, key);
+        self.decoded.step(slice.references.as_ref(), is_decodable);
+        if !is_decodable {
             self.unit.clear();
             self.discarded.undecodable += 1;
             return;
@@ -417,21 +426,38 @@ impl<S: Syntax> Video<S> {
         };
         let same_sequence = self.codec.as_ref().is_some_and(|old| is_same_sequence(old, codec));
         if key {
+            // Leading pictures that name what they need are judged one by one.
+            let judges = match (self.chain, &slice.references) {
+                (Chain::Suspect(lost), Some(known)) => lost < known.wrap(),
+                _ => false,
+            };
             if slice.random_access {
-                self.skip_leading = slice.has_skipped_leading && self.chain != Chain::Whole;
+                let is_known = judges || self.chain == Chain::Whole;
+                self.skip_leading = slice.has_skipped_leading && !is_known;
             }
-            self.chain = Chain::Whole;
+            let leads = judges && slice.has_skipped_leading;
+            self.chain = if leads { Chain::Suspect(0) } else { Chain::Whole };
         } else if !same_sequence {
             // A sequence starts with a key frame, and that was lost.
             self.chain = Chain::Broken;
         } else if slice.skipped_leading && self.skip_leading {
             return false;
+        } else if let (Chain::Suspect(lost), Some(references), AfterLoss::Hold) =
+            (self.chain, &slice.references, self.after_loss)
+        {
+            // With more lost, the counts may have come round. That this one can
+            // be decoded says nothing of the next.
+            let is_decodable = lost < references.wrap() && self.decoded.has(references);
+            if is_decodable {
+                self.chain = Chain::Suspect(0);
+            }
+            return is_decodable;
         } else if let Chain::Suspect(lost) = self.chain {
             let decodable = self.follows_reference(slice, lost);
             let shown = decodable || self.after_loss == AfterLoss::Show;
             self.chain = if shown { Chain::Whole } else { Chain::Broken };
         }
-        if self.chain != Chain::Whole {
+        if !key && self.chain != Chain::Whole {
             return false;
         }
         if slice.reference {

@@ -93,6 +93,54 @@ fn any_single_lost_packet_shows_no_damaged_picture() {
     }
 }
 
+/// The pictures that are shown, in the order of decoding, when the n-th is lost.
+fn shown_without(pictures: &[Vec<&[u8]>], n: usize) -> Vec<usize> {
+    let sent = packetized(H265, pictures, 10_000, |n| SHOWN[n]);
+    let whole = slices(H265, pictures);
+    let is_lost = |p: &Sent| p.timestamp == SHOWN[n] * FRAME;
+    let lost: Vec<usize> = (0..sent.len()).filter(|&i| is_lost(&sent[i])).collect();
+    let units = received(&mut video("H265", ""), &sent, &lost);
+    let nth = |unit: &Vec<&[u8]>| whole.iter().position(|picture| picture == unit).unwrap();
+    nals(&units).iter().map(nth).collect()
+}
+
+#[test]
+fn a_lost_picture_that_nobody_refers_to_costs_itself_only() {
+    let pictures = pictures(H265, OPEN_GOP);
+    // Sub-layer non-reference pictures (§7.4.2.2), of which all are the lowest
+    // sub-layer here: TRAIL_N and RASL_N.
+    let unreferenced =
+        |picture: &Vec<&[u8]>| picture.iter().any(|unit| matches!(H265.kind(unit), 0 | 8));
+    let mut found = 0;
+    for lost in (0..24).filter(|&n| unreferenced(&pictures[n])) {
+        let others: Vec<usize> = (0..24).filter(|&n| n != lost).collect();
+        assert_eq!(shown_without(&pictures, lost), others, "{lost}");
+        found += 1;
+    }
+    assert_eq!(found, 11);
+}
+
+#[test]
+fn a_lost_reference_costs_what_refers_to_it_and_nothing_that_is_shown_lacks_one() {
+    let pictures = pictures(H265, OPEN_GOP);
+    // What libavcodec cannot decode without a reference that is missing.
+    for (lost, costs) in [
+        (1, [1..9, 10..13]),
+        (2, [2..9, 10..13]),
+        (5, [5..9, 10..13]),
+        (6, [6..9, 10..13]),
+        (9, [9..24, 24..24]),
+        (10, [10..13, 13..13]),
+        (13, [13..24, 24..24]),
+        (17, [17..24, 24..24]),
+        (21, [21..24, 24..24]),
+    ] {
+        let shown: Vec<usize> =
+            (0..24).filter(|n| !costs.iter().any(|cost| cost.contains(n))).collect();
+        assert_eq!(shown_without(&pictures, lost), shown, "{lost}");
+    }
+}
+
 #[test]
 fn b_frames_stamped_in_the_order_of_decoding_are_shown_in_their_own() {
     let pictures = pictures(H265, OPEN_GOP);
