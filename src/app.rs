@@ -51,6 +51,7 @@ pub struct App {
     tasks: TaskTracker,
     whep: Arc<Whep>,
     access: Arc<Access>,
+    hls: Arc<Hls>,
 }
 
 /// How a gateway ended.
@@ -119,7 +120,7 @@ impl App {
         let webrtc = config.webrtc.listen;
         let bound = Whep::bind(config.webrtc, whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
-        let hls = Hls::new(config.hls, hls::Metrics::register(&families)?);
+        let hls = Hls::new(config.hls, hls::Metrics::register(&families)?)?;
         families.register(Box::new(hls.collector()?))?;
         let picture_metrics =
             mjpeg::Metrics::register(&families)?.counting_panics(ingest_metrics.panics());
@@ -159,6 +160,7 @@ impl App {
             tasks: tasks.clone(),
             whep: whep.clone(),
             access: access.clone(),
+            hls: hls.clone(),
         };
         let gate = Gate {
             access: access.clone(),
@@ -255,7 +257,9 @@ impl App {
         self.whep.close().await;
         self.stop.cancel();
         self.tasks.close();
-        match tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await {
+        let ended = tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await;
+        self.hls.close();
+        match ended {
             Ok(()) => Exit::Clean,
             Err(_) => {
                 warn!("some tasks did not end in time");

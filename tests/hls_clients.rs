@@ -34,7 +34,7 @@ async fn camera(video: &str, audio: Audio) -> String {
     let (stream, mut publisher) = Stream::new(name, Limits::default(), status, metrics);
     let registry = Arc::new(Registry::new());
     registry.insert(Arc::clone(&stream));
-    let hls = Hls::new(Config::default(), Metrics::unregistered());
+    let hls = Hls::new(Config::default(), Metrics::unregistered()).unwrap();
     hls.attach(&stream);
     let sessions = SessionMetrics::unregistered();
     let deps = Deps { registry, hls, sessions };

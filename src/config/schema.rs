@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access;
@@ -274,5 +275,12 @@ fn hls(mut section: Section<'_>, config: &mut Config) {
     if let Some(always) = section.take("always").and_then(|item| item.parsed("true or false")) {
         config.hls.always = always;
     }
+    config.hls.dir = section.take("dir").filter(|item| !item.is_null()).and_then(|item| {
+        let dir = PathBuf::from(item.text()?);
+        if !dir.is_dir() {
+            item.fault(format!("there is no directory {}", dir.display()));
+        }
+        Some(dir)
+    });
     section.finish();
 }

@@ -145,7 +145,7 @@ fn a_camera_url_named_twice_is_a_fault_that_says_where() {
 #[test]
 fn all_faults_are_reported_at_once_with_line_and_column() {
     let yaml = "listne: 1.2.3.4:80\nstreams:\n  Yard: rtsp://a/\n  gate: http://a/\n  door:\n    \
-                sorce: rtsp://a/\nhls:\n  part: 5\n  window: 2h\nauth: basic\n";
+                sorce: rtsp://a/\nhls:\n  part: 5\n  window: 2h\n  dir: /nowhere\nauth: basic\n";
     assert_eq!(
         written(yaml).faults(),
         [
@@ -157,7 +157,8 @@ fn all_faults_are_reported_at_once_with_line_and_column() {
             "6:5: streams.door.sorce: unknown key; did you mean `source`?",
             "8:9: hls.part: `5` is not a duration such as 500ms, 2s or 1m",
             "9:11: hls.window: 2h is not between 10s and 3600s",
-            "10:7: auth: `auth` is a mapping (`auth: { users: [{ name, password_hash, streams }] }`, `allow_from` for networks, `jwt` or `http` for a server that decides), or the word `none`",
+            "10:8: hls.dir: there is no directory /nowhere",
+            "11:7: auth: `auth` is a mapping (`auth: { users: [{ name, password_hash, streams }] }`, `allow_from` for networks, `jwt` or `http` for a server that decides), or the word `none`",
         ]
     );
 }

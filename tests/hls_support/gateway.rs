@@ -49,7 +49,7 @@ impl Gateway {
         let registry = Arc::new(Registry::new());
         registry.insert(Arc::clone(&stream));
         let metrics = prometheus::Registry::new();
-        let hls = Hls::new(config, Metrics::register(&metrics).unwrap());
+        let hls = Hls::new(config, Metrics::register(&metrics).unwrap()).unwrap();
         for stream in substream.iter().chain([&stream]) {
             hls.attach(stream);
         }

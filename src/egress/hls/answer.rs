@@ -1,8 +1,10 @@
 //! How an object or a playlist is answered: caching, compression, ranges.
 
 use std::convert::Infallible;
+use std::io;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +15,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream;
 
-use super::store::Snapshot;
+use super::disk::Stored;
+use super::snapshot::{Content, Snapshot};
 
 /// A playlist as text, compressed when first asked for that way: a thousand
 /// players that wait for it cost one compression.
@@ -83,16 +86,22 @@ pub(super) struct Object<'n> {
     /// Unique on its host below its path, so it is the entity tag.
     pub(super) name: &'n str,
     pub(super) kind: &'static str,
-    /// The bytes, in pieces that follow each other.
-    pub(super) pieces: Vec<Bytes>,
+    pub(super) content: Content,
     pub(super) max_age: Duration,
 }
 
 impl Object<'_> {
     /// The answer, and how many bytes of the object it carries.
-    pub(super) fn answer(self, wish: &Wish<'_>) -> (Response, u64) {
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk, where the object lies there.
+    pub(super) async fn answer(self, wish: &Wish<'_>) -> io::Result<(Response, u64)> {
         let tag = HeaderValue::try_from(format!("\"{}\"", self.name)).ok();
-        let length = self.pieces.iter().map(Bytes::len).sum();
+        let length = match &self.content {
+            Content::Pieces(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Content::File(_, range) => (range.end - range.start) as usize,
+        };
         let known = |name| wish.headers.get(name).is_some_and(|given| Some(given) == tag.as_ref());
         let (status, range) = if known(header::IF_NONE_MATCH) {
             (StatusCode::NOT_MODIFIED, 0..0)
@@ -108,7 +117,15 @@ impl Object<'_> {
             }
         };
         let sent = if *wish.method == Method::HEAD { 0 } else { range.len() as u64 };
-        let mut response = (status, body(cut(self.pieces, &range))).into_response();
+        let body = match self.content {
+            _ if sent == 0 => Body::empty(),
+            Content::Pieces(pieces) => body(cut(pieces, &range)),
+            Content::File(stored, place) => {
+                let begin = place.start + range.start as u64;
+                file_body(stored, begin..begin + range.len() as u64).await?
+            }
+        };
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         describe(headers, self.kind, range.len(), self.max_age);
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -126,7 +143,7 @@ impl Object<'_> {
             // It would be that of the object (RFC 9110 §8.6).
             headers.remove(header::CONTENT_LENGTH);
         }
-        (response, sent)
+        Ok((response, sent))
     }
 }
 
@@ -162,6 +179,36 @@ fn cut(pieces: Vec<Bytes>, range: &Range<usize>) -> Vec<Bytes> {
         (start < end).then(|| piece.slice(start..end))
     };
     pieces.into_iter().filter_map(part).collect()
+}
+
+/// Most bytes of a file read at once: what a slow player has in memory.
+const READ: u64 = 256 << 10;
+
+/// Those bytes of a file, read as they are taken.
+async fn file_body(stored: Arc<Stored>, range: Range<u64>) -> io::Result<Body> {
+    let file = Arc::new(blocking(move || stored.open()).await?);
+    let next = move |at: u64| {
+        let (file, count) = (Arc::clone(&file), READ.min(range.end.saturating_sub(at)));
+        async move {
+            if count == 0 {
+                return Ok(None);
+            }
+            let read = blocking(move || {
+                let mut piece = vec![0; count as usize];
+                file.read_exact_at(&mut piece, at)?;
+                Ok(Bytes::from(piece))
+            });
+            Ok::<_, io::Error>(Some((read.await?, at + count)))
+        }
+    };
+    Ok(Body::from_stream(stream::try_unfold(range.start, next)))
+}
+
+/// Off the threads that serve everybody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 fn body(mut pieces: Vec<Bytes>) -> Body {
@@ -208,7 +255,12 @@ mod tests {
     fn object(length: usize) -> Object<'static> {
         let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
         let pieces = bytes.chunks(7).map(Bytes::copy_from_slice).collect();
-        Object { name: "s7.m4s", kind: "video/mp4", pieces, max_age: Duration::from_secs(18) }
+        Object {
+            name: "s7.m4s",
+            kind: "video/mp4",
+            content: Content::Pieces(pieces),
+            max_age: Duration::from_secs(18),
+        }
     }
 
     async fn ask(headers: &[(&'static str, &'static str)]) -> (u16, String, Vec<u8>) {
@@ -216,7 +268,8 @@ mod tests {
             (header::HeaderName::from_static(name), HeaderValue::from_static(value))
         });
         let headers = named.collect();
-        let (response, sent) = object(20).answer(&Wish { method: &Method::GET, headers: &headers });
+        let wish = Wish { method: &Method::GET, headers: &headers };
+        let (response, sent) = object(20).answer(&wish).await.unwrap();
         let shown = response.headers().get(header::CONTENT_RANGE);
         let shown = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
         let status = response.status().as_u16();

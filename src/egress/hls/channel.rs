@@ -12,9 +12,11 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Config;
+use super::disk::Shelf;
 use super::multivariant::Variant;
 use super::reader::Reader;
-use super::store::{Snapshot, State};
+use super::snapshot::Snapshot;
+use super::store::State;
 use crate::bus::Stream;
 use crate::http::SessionMetrics;
 use crate::media::Quality;
@@ -45,11 +47,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn spawn(stream: &Arc<Stream>, config: Config) -> Arc<Self> {
+    pub(super) fn spawn(stream: &Arc<Stream>, config: &Config, shelf: Option<Shelf>) -> Arc<Self> {
         let (sender, state) = watch::channel(State::Starting);
         let bytes = Arc::new(AtomicUsize::new(0));
         let (asked, asks) = watch::channel(None);
-        let reader = Reader::new(stream, config, asks, sender, Arc::clone(&bytes));
+        let reader = Reader::new(stream, config, shelf, asks, sender, Arc::clone(&bytes));
         Arc::new(Self {
             stream: Arc::clone(stream),
             state,

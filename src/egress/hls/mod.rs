@@ -1,7 +1,7 @@
 //! Low-latency HLS: one muxed rendition per stream, cut once, fetched by all.
 //!
 //! Here: where to cut (`segmenter`, `cutter`, `lane`, `targets`), what can be fetched
-//! (`store`), playlists (`playlist`, `multivariant`), one reader per stream (`reader`) and what
+//! (`store`, `snapshot`, `disk`), playlists (`playlist`, `multivariant`), one reader per stream (`reader`) and what
 //! its players wait on (`channel`, `waiting`), URLs (`routes`, `directives`) and
 //! how they are answered (`answer`).
 //! Not here: boxes (`cmaf`), HTTP listeners and TLS (`http`).
@@ -17,6 +17,7 @@ mod answer;
 mod channel;
 mod cutter;
 mod directives;
+mod disk;
 mod lane;
 mod metrics;
 mod multivariant;
@@ -25,6 +26,7 @@ mod reader;
 mod routes;
 mod segment;
 mod segmenter;
+mod snapshot;
 mod store;
 mod targets;
 mod waiting;
@@ -33,7 +35,9 @@ pub use metrics::Metrics;
 pub use routes::{Deps, routes};
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,11 +45,12 @@ use prometheus::core::Collector;
 use tokio::sync::Semaphore;
 
 use self::channel::Channel;
+use self::disk::Disk;
 use crate::bus::Stream;
 use crate::media::StreamName;
 
 /// What an operator may set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Cut every stream all the time. Then a player finds the whole window
     /// behind it and never waits for a segment, and gateways that start
@@ -58,6 +63,8 @@ pub struct Config {
     pub segment: Duration,
     /// How far back a player can go.
     pub window: Duration,
+    /// Folder for what is not new of the window, which is in memory otherwise.
+    pub dir: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -67,6 +74,7 @@ impl Default for Config {
             part: Duration::from_millis(500),
             segment: Duration::from_secs(2),
             window: Duration::from_secs(60),
+            dir: None,
         }
     }
 }
@@ -81,17 +89,30 @@ pub struct Hls {
     metrics: Metrics,
     channels: ArcSwap<BTreeMap<StreamName, Arc<Channel>>>,
     held: Semaphore,
+    disk: Mutex<Option<Disk>>,
 }
 
 impl Hls {
     /// No streams yet.
-    pub fn new(config: Config, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    ///
+    /// When [`Config::dir`] cannot be used, or another process uses it.
+    pub fn new(config: Config, metrics: Metrics) -> io::Result<Arc<Self>> {
+        let disk = config.dir.as_deref().map(Disk::open).transpose()?;
+        Ok(Arc::new(Self {
             config,
             metrics,
             channels: ArcSwap::default(),
             held: Semaphore::new(HELD_REQUESTS),
-        })
+            disk: Mutex::new(disk),
+        }))
+    }
+
+    /// Removes all files; nothing old can be fetched any more.
+    pub fn close(&self) {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(disk);
     }
 
     /// Offers `stream` from now on, by a task that ends with the stream or when
@@ -100,7 +121,10 @@ impl Hls {
     ///
     /// Needs a tokio runtime.
     pub fn attach(&self, stream: &Arc<Stream>) {
-        let channel = Channel::spawn(stream, self.config);
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = disk.as_ref().map(Disk::shelf);
+        drop(disk);
+        let channel = Channel::spawn(stream, &self.config, shelf);
         let sub = stream.substream().and_then(|sub| self.channel(sub.name()));
         if let Some(sub) = sub {
             Channel::join(&channel, &sub);

@@ -4,7 +4,7 @@
 use m3u8_rs::{MasterPlaylist, Resolution, VariantStream};
 
 use super::playlist::Name;
-use super::store::Snapshot;
+use super::snapshot::Snapshot;
 use crate::media::{PixelSize, Quality};
 
 /// What the playlist says of one quality.

@@ -9,7 +9,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::segment::{Part, Segment};
-use super::store::Snapshot;
+use super::snapshot::Snapshot;
 use crate::media::WallTime;
 
 /// What a URL below a stream's `hls/` names.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Config;
+use super::disk::Shelf;
 use super::segmenter::{Segmenter, Step};
 use super::store::{State, Store};
 use crate::bus::{Join, Seen, SourceState, Stream, Subscription};
@@ -52,7 +53,8 @@ enum Stop {
 impl Reader {
     pub(super) fn new(
         stream: &Arc<Stream>,
-        config: Config,
+        config: &Config,
+        shelf: Option<Shelf>,
         asked: watch::Receiver<Option<Instant>>,
         state: watch::Sender<State>,
         bytes: Arc<AtomicUsize>,
@@ -61,8 +63,8 @@ impl Reader {
             always: config.always,
             stream: Arc::clone(stream),
             asked,
-            segmenter: Segmenter::new(config),
-            store: Store::new(&config),
+            segmenter: Segmenter::new(config.clone()),
+            store: Store::new(config, shelf),
             steps: Vec::new(),
             newest: None,
             state,

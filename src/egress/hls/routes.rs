@@ -16,7 +16,8 @@ use super::channel::Channel;
 use super::directives::Directives;
 use super::multivariant::{self, Variant};
 use super::playlist::{self, Name, Report};
-use super::store::{Snapshot, State};
+use super::snapshot::Snapshot;
+use super::store::State;
 use super::waiting::{first_snapshot, fresh_snapshot, hold, is_down, second_snapshot, substream};
 use crate::bus::{Registry, Stream};
 use crate::fault::{Code, Fault};
@@ -160,13 +161,12 @@ async fn object(
         }
         _ => snapshot,
     };
-    let pieces = snapshot.pieces(name);
-    if pieces.is_empty() {
-        return Ok(gone(Some(&snapshot)));
-    }
+    let Some(content) = snapshot.content(name) else { return Ok(gone(Some(&snapshot))) };
     let kind = if snapshot.init.size.is_some() { "video/mp4" } else { "audio/mp4" };
     let max_age = snapshot.targets.segment * 6;
-    let (response, sent) = Object { name: file, kind, pieces, max_age }.answer(wish);
+    let answer = Object { name: file, kind, content, max_age }.answer(wish).await;
+    // Nobody but the operator can have taken the file.
+    let Ok((response, sent)) = answer else { return Ok(gone(None)) };
     channel.count_sent(&deps.sessions, sent);
     Ok(response)
 }

@@ -1,10 +1,12 @@
 //! What segments and parts are made of.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::disk::Stored;
 use crate::media::{PixelSize, WallTime};
 
 /// Bytes in pieces that follow each other: the frames among them are the
@@ -23,6 +25,11 @@ impl Pieces {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Bytes> {
         self.list.iter()
+    }
+
+    /// Their length alone: the bytes are in a file.
+    fn filed(&self) -> Self {
+        Self { list: Arc::default(), len: self.len }
     }
 }
 
@@ -77,10 +84,36 @@ pub(super) struct Segment {
     pub(super) duration: Duration,
     /// Sum of the parts.
     pub(super) bytes: usize,
+    /// The file it is written to, where windows are kept on disk.
+    pub(super) stored: Option<Arc<Stored>>,
+    /// Whether its bytes are in that file and not in memory.
+    pub(super) filed: bool,
 }
 
 impl Segment {
     pub(super) fn new(head: Head, init: Arc<Init>) -> Self {
-        Self { head, init, parts: Vec::new(), duration: Duration::ZERO, bytes: 0 }
+        let (duration, parts) = (Duration::ZERO, Vec::new());
+        Self { head, init, parts, duration, bytes: 0, stored: None, filed: false }
+    }
+
+    /// Bytes in memory.
+    pub(super) fn held(&self) -> usize {
+        if self.filed { 0 } else { self.bytes }
+    }
+
+    /// The same, with its bytes in its file alone.
+    pub(super) fn in_file(&self) -> Self {
+        let mut filed = Self { filed: true, ..self.clone() };
+        for part in &mut filed.parts {
+            part.data = part.data.filed();
+        }
+        filed
+    }
+
+    /// Where a part begins and ends in the segment.
+    pub(super) fn place(&self, part: usize) -> Option<Range<u64>> {
+        let before: usize = self.parts.iter().take(part).map(|part| part.data.len()).sum();
+        let length = self.parts.get(part)?.data.len();
+        Some(before as u64..(before + length) as u64)
     }
 }

@@ -146,7 +146,7 @@ impl Segmenter {
             Phase::Learning { .. } => self.unused,
             Phase::Cutting(cutter) => cutter.number.saturating_add(1),
         };
-        *self = Self { unused, ..Self::new(self.config) };
+        *self = Self { unused, ..Self::new(self.config.clone()) };
     }
 
     /// Frames were lost before the next one: what follows does not continue.

@@ -8,42 +8,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::Config;
-use super::answer::Text;
-use super::playlist::Name;
+use super::disk::{Filing, Shelf};
 use super::segment::{Head, Init, Part, Segment};
 use super::segmenter::Step;
+use super::snapshot::Snapshot;
 use super::targets::Targets;
-
-/// A playlist and its objects at one moment.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) targets: Targets,
-    /// Complete segments that can be fetched, oldest first.
-    pub(super) segments: Vec<Arc<Segment>>,
-    /// How many of the oldest are not listed any more.
-    pub(super) unlisted: usize,
-    /// The segment that grows, once it has a part.
-    pub(super) open: Option<Arc<Segment>>,
-    /// Number of the open segment, or of the next one.
-    pub(super) next: u64,
-    /// What the next part needs.
-    pub(super) init: Arc<Init>,
-    /// `EXT-X-DISCONTINUITY-SEQUENCE`.
-    pub(super) discontinuities: u64,
-    /// Every segment so far began with a key frame.
-    pub(super) independent: bool,
-    /// Nothing will follow.
-    pub(super) ended: bool,
-    /// Highest bit rate so far, in bits per second.
-    peak: u64,
-    /// The playlist, written when first asked for.
-    pub(super) full: OnceLock<Text>,
-    /// The same as a delta update.
-    pub(super) delta: OnceLock<Text>,
-}
 
 /// What there is of a stream.
 #[derive(Clone, Debug)]
@@ -61,11 +31,19 @@ pub(super) enum State {
 /// so that a camera which sends without measure takes no memory from others.
 pub(super) const MOST_BYTES: usize = 256 << 20;
 
+/// Segments that a slow disk has not taken yet, beyond those that are kept in
+/// memory anyway; behind that many, the oldest are given up.
+const MOST_WAITING: usize = 8;
+
+/// How many of the oldest segments give way to one that finds no room on disk.
+const ROOM: usize = 4;
+
 /// The writer's side.
 pub(super) struct Store {
     window: Duration,
     /// [`MOST_BYTES`], less in tests.
     pub(super) most_bytes: usize,
+    shelf: Option<Shelf>,
     state: Option<Building>,
     unplayable: Option<&'static str>,
 }
@@ -85,8 +63,10 @@ struct Building {
 }
 
 impl Store {
-    pub(super) fn new(config: &Config) -> Self {
-        Self { window: config.window, most_bytes: MOST_BYTES, state: None, unplayable: None }
+    /// With a `shelf`, segments that are not new are kept there.
+    pub(super) fn new(config: &Config, shelf: Option<Shelf>) -> Self {
+        let (window, most_bytes) = (config.window, MOST_BYTES);
+        Self { window, most_bytes, shelf, state: None, unplayable: None }
     }
 
     /// Applies a step.
@@ -116,8 +96,10 @@ impl Store {
                 state.part(part);
                 state.shed(self.most_bytes);
             }
-            (Step::Close, Some(state)) => state.close(self.window),
-            (Step::Gap(head, length), Some(state)) => state.gap(head, length, self.window),
+            (Step::Close, Some(state)) => state.close(self.window, self.shelf.as_ref()),
+            (Step::Gap(head, length), Some(state)) => {
+                state.gap(head, length, self.window, self.shelf.as_ref())
+            }
             (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close | Step::Gap(..), None) => {
                 debug_assert!(false, "the segmenter starts before all else");
             }
@@ -169,8 +151,59 @@ impl Store {
 
 impl Building {
     fn bytes(&self) -> usize {
-        let complete: usize = self.segments.iter().map(|segment| segment.bytes).sum();
+        let complete: usize = self.segments.iter().map(|segment| segment.held()).sum();
         complete + self.open.as_ref().map_or(0, |segment| segment.bytes)
+    }
+
+    /// Lets go of bytes that are in files by now, but for those of the newest
+    /// three target durations, whose parts are listed. What cannot be written
+    /// costs the oldest segments, since a disk that is full has room again
+    /// without them.
+    fn file(&mut self) {
+        let mut behind = Duration::ZERO;
+        let mut waiting = 0;
+        let mut last_lost = None;
+        let mut failed = false;
+        for (index, segment) in self.segments.iter_mut().enumerate().rev() {
+            let is_old = behind >= self.targets.segment * 3;
+            behind += segment.duration;
+            let Some(stored) = segment.stored.clone().filter(|_| !segment.filed) else { continue };
+            match stored.filing() {
+                Filing::Kept if is_old => *segment = Arc::new(segment.in_file()),
+                Filing::Kept => {}
+                Filing::Failed if is_old => last_lost = last_lost.max(Some(index)),
+                Filing::Failed => {
+                    failed = true;
+                    stored.retry(segment);
+                }
+                Filing::Pending if is_old => {
+                    waiting += 1;
+                    if waiting > MOST_WAITING {
+                        last_lost = last_lost.max(Some(index));
+                    }
+                }
+                Filing::Pending => {}
+            }
+        }
+        let lost = last_lost.map_or(0, |last| last + 1);
+        let room = if failed { ROOM.saturating_sub(lost) } else { 0 };
+        for _ in 0..lost {
+            self.drop_oldest();
+        }
+        // Only those that give room: none of the newest three targets.
+        for _ in 0..room {
+            if self.segments.front().is_some_and(|oldest| oldest.filed) {
+                self.drop_oldest();
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if self.unlisted == 0 {
+            self.unlist_oldest();
+        }
+        self.unlisted = self.unlisted.saturating_sub(1);
+        self.segments.pop_front();
     }
 
     /// Lets the oldest segments go before their time while there are too many
@@ -182,7 +215,7 @@ impl Building {
                 self.unlist_oldest();
             }
             self.unlisted -= 1;
-            held -= self.segments.pop_front().map_or(0, |oldest| oldest.bytes);
+            held -= self.segments.pop_front().map_or(0, |oldest| oldest.held());
         }
     }
 
@@ -199,12 +232,12 @@ impl Building {
         self.open = Some(Segment::new(head, Arc::clone(init)));
     }
 
-    fn gap(&mut self, head: Head, length: Duration, window: Duration) {
+    fn gap(&mut self, head: Head, length: Duration, window: Duration, shelf: Option<&Shelf>) {
         self.open(head);
         if let Some(open) = &mut self.open {
             open.duration = length;
         }
-        self.close(window);
+        self.close(window, shelf);
     }
 
     fn part(&mut self, part: Part) {
@@ -214,10 +247,16 @@ impl Building {
         open.parts.push(part);
     }
 
-    fn close(&mut self, window: Duration) {
-        let Some(open) = self.open.take() else { return };
+    fn close(&mut self, window: Duration, shelf: Option<&Shelf>) {
+        let Some(mut open) = self.open.take() else { return };
         self.next = open.head.number + 1;
+        if let Some(shelf) = shelf.filter(|_| open.bytes > 0) {
+            open.stored = Some(shelf.put(&open));
+        }
         self.segments.push_back(Arc::new(open));
+        if shelf.is_some() {
+            self.file();
+        }
         self.peak = self.peak.max(self.newest_rate());
 
         // Three target durations stay listed at the least
@@ -272,107 +311,8 @@ impl Building {
     }
 }
 
-impl Snapshot {
-    /// Complete segments in the playlist.
-    pub(super) fn listed(&self) -> &[Arc<Segment>] {
-        &self.segments[self.unlisted..]
-    }
-
-    /// The complete segment of that number, listed or not.
-    pub(super) fn segment(&self, number: u64) -> Option<&Arc<Segment>> {
-        let first = self.segments.first()?.head.number;
-        let index = usize::try_from(number.checked_sub(first)?).ok()?;
-        self.segments.get(index)
-    }
-
-    /// A part of any segment, the open one too.
-    pub(super) fn part(&self, number: u64, part: usize) -> Option<&Part> {
-        let open = self.open.as_ref().filter(|open| open.head.number == number);
-        open.or_else(|| self.segment(number))?.parts.get(part)
-    }
-
-    /// The init segment that segments from `number` on need.
-    pub(super) fn init(&self, number: u64) -> Option<&Arc<Init>> {
-        let held = self.segments.iter().chain(&self.open).map(|segment| &segment.init);
-        held.chain([&self.init]).find(|init| init.number == number)
-    }
-
-    /// The bytes under that name, in pieces that follow each other; none where
-    /// there is no such thing, or it can only be written when asked for.
-    pub(super) fn pieces(&self, name: Name) -> Vec<Bytes> {
-        let pieces = |part: &Part| part.data.iter().cloned().collect::<Vec<_>>();
-        match name {
-            Name::Media => Vec::new(),
-            Name::Init(number) => self.init(number).map(|i| i.data.clone()).into_iter().collect(),
-            // Exactly its parts, one after the other; never copied together.
-            Name::Segment(number) => {
-                let segment = self.segment(number);
-                segment.into_iter().flat_map(|segment| &segment.parts).flat_map(pieces).collect()
-            }
-            Name::Part(number, part) => self.part(number, part).map(pieces).unwrap_or_default(),
-        }
-    }
-
-    /// Parts of the open segment.
-    pub(super) fn open_parts(&self) -> usize {
-        self.open.as_ref().map_or(0, |open| open.parts.len())
-    }
-
-    /// Whether the playlist holds segment `number`, or that part of it, or
-    /// more (draft-pantos-hls-rfc8216bis §6.2.5.2).
-    pub(super) fn reaches(&self, number: u64, part: Option<usize>) -> bool {
-        match part {
-            _ if number > self.next => false,
-            None => number < self.next,
-            Some(part) if number == self.next => part < self.open_parts(),
-            // A part beyond the end of its segment means the first one of the
-            // next segment.
-            Some(part) => match self.segment(number) {
-                Some(segment) if part >= segment.parts.len() => self.reaches(number + 1, Some(0)),
-                _ => true,
-            },
-        }
-    }
-
-    /// Whether the request asks for what is too far ahead to be waited for
-    /// (§6.2.5.2).
-    pub(super) fn too_far(&self, number: u64, part: Option<usize>) -> bool {
-        // The last complete segment plus two.
-        if number > self.next.saturating_add(1) {
-            return true;
-        }
-        let Some(part) = part.filter(|_| number >= self.next) else { return false };
-        let part_millis = self.targets.part.as_millis().max(1);
-        let limit = if part_millis < 1_000 { 3_000_u128.div_ceil(part_millis) } else { 3 };
-        let there = if number == self.next { self.open_parts() } else { 0 };
-        // The last part there is has index `there` - 1.
-        part as u128 >= there as u128 + limit
-    }
-
-    /// `BANDWIDTH` in bits per second: the peak so far and a tenth, since the
-    /// next segment may be larger.
-    pub(super) fn peak_rate(&self) -> u64 {
-        // Before there is half a target duration, what there is.
-        let peak = self.peak.max(self.mean_rate());
-        peak.saturating_add(peak / 10).max(1)
-    }
-
-    /// Number of the newest segment that holds media, complete or open.
-    pub(super) fn newest_media(&self) -> Option<u64> {
-        let all = self.open.iter().chain(self.listed().iter().rev());
-        all.map(|segment| &segment.head).find(|head| !head.gap).map(|head| head.number)
-    }
-
-    /// Bit rate of all listed segments.
-    pub(super) fn mean_rate(&self) -> u64 {
-        let media = || self.listed().iter().filter(|segment| !segment.head.gap);
-        let bytes = media().map(|segment| segment.bytes).sum();
-        rate(bytes, media().map(|segment| segment.duration).sum())
-    }
-}
-
 /// Bits per second.
-fn rate(bytes: usize, duration: Duration) -> u64 {
+pub(super) fn rate(bytes: usize, duration: Duration) -> u64 {
     let bits = bytes as u128 * 8 * 1_000_000_000;
     u64::try_from(bits / duration.as_nanos().max(1)).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! What a player may rely on, for cameras of every rhythm: each published
 //! state of a playlist is compared with the one before it.
 
+mod disk;
 mod outages;
 mod read;
 mod rhythms;
@@ -15,7 +16,8 @@ use super::multivariant::{self, Variant};
 use super::playlist::{self, Name, skippable_for};
 use super::segment::Pieces;
 use super::segmenter::{Segmenter, Step};
-use super::store::{Snapshot, State, Store};
+use super::snapshot::Snapshot;
+use super::store::{State, Store};
 use crate::media::{
     Avc, ClockRate, Codec, Draft, Frame, FrameKind, G711Law, MediaTime, PixelSize, Quality, Track,
     TrackId, Tracks, WallTime,
@@ -80,8 +82,8 @@ impl Show {
         let config = Config::default();
         Self {
             tracks: Arc::new(Tracks::new(tracks)),
-            segmenter: Segmenter::new(config),
-            store: Store::new(&config),
+            segmenter: Segmenter::new(config.clone()),
+            store: Store::new(&config, None),
             sequence: 0,
             snapshot: None,
             objects: BTreeMap::new(),
