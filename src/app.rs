@@ -184,7 +184,7 @@ impl App {
                 sessions: sessions.clone(),
             }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), hls, sessions }))
-            .merge(pages::routes(registry));
+            .merge(pages::routes(registry, &config.embed));
         let viewers = viewers
             .clone()
             .merge(go2rtc::routes(&viewers))

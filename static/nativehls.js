@@ -4,20 +4,25 @@ import { Fault, request } from "./fault.js";
 
 const TYPE = "application/vnd.apple.mpegurl";
 
-/** How long the first picture may take: some browsers buffer three segments. */
-const FIRST_PICTURE_MS = 15000;
+/** Why the browser's own HLS cannot show a video track; empty if it may.
+ * @param {HTMLVideoElement} video
+ * @param {import("./ways.js").Track | undefined} track */
+export function canPlayHls(video, track) {
+  if (!video.canPlayType(TYPE)) return "this browser does not play HLS by itself";
+  if (!track) return "";
+  if (!track.rfc6381) return `it cannot carry ${track.codec}`;
+  const plays = video.canPlayType(`video/mp4; codecs="${track.rfc6381}"`);
+  return plays ? "" : `this browser does not decode ${track.codec} (${track.rfc6381})`;
+}
 
-export const canPlayHls = (video) => video.canPlayType(TYPE) !== "";
-
-/** Plays `playlist` into `video`; resolves with the first picture. */
-export async function playHls(playlist, video, signal, onEnd) {
-  if (!canPlayHls(video)) {
-    throw new Fault({
-      code: "viewer.no_hls",
-      title: "This browser does not play HLS by itself.",
-      hint: "Use Safari, a current Chrome or Edge, or open the playlist in VLC.",
-    });
-  }
+/**
+ * Plays into `video`. Resolves once the playlist is there.
+ * @param {HTMLVideoElement} video
+ * @param {import("./ways.js").Attempt} attempt
+ * @returns {Promise<import("./ways.js").Playing>}
+ */
+export async function playHls(video, { url, now, signal, onEnd }) {
+  const playlist = url("index.m3u8");
   // Asked first because a media element cannot say why a playlist is refused.
   await request(playlist, { signal });
   const stop = () => {
@@ -29,29 +34,25 @@ export async function playHls(playlist, video, signal, onEnd) {
     const title = "The browser cannot play this stream over HLS.";
     return new Fault({ code: "codec.video_unplayable", title, detail });
   };
-  try {
-    await new Promise((resolve, reject) => {
-      const slow = () => reject(new Fault({ title: "No picture came over HLS.", retryAfter: 2 }));
-      const timer = setTimeout(slow, FIRST_PICTURE_MS);
-      const settle = (how) => () => (clearTimeout(timer), how());
-      video.addEventListener("loadeddata", settle(resolve), { once: true, signal });
-      video.addEventListener("error", settle(() => reject(broken())), { once: true, signal });
-      signal.addEventListener("abort", settle(() => reject(signal.reason)), { once: true });
-      video.src = playlist;
-    });
-  } catch (error) {
-    stop();
-    throw error;
-  }
   signal.addEventListener("abort", stop, { once: true });
   video.addEventListener("error", () => onEnd(broken()), { once: true, signal });
-  return { notice: "" };
+  // Seconds of a camera's past are no use: after a pause, back to live.
+  video.addEventListener("playing", () => catchUp(video), { signal });
+  video.src = playlist.href;
+  return {
+    notice: "",
+    stats: async () => {
+      // Safari knows when a playlist's first picture was captured.
+      const began = /** @type {any} */ (video).getStartDate?.()?.getTime();
+      return { delay: began ? now() - began - video.currentTime * 1000 : undefined, path: "http" };
+    },
+  };
 }
 
-/** Goes back to live after a pause: seconds of a camera's past are no use. */
-export function catchUp(video) {
+/** @param {HTMLVideoElement} video */
+function catchUp(video) {
   const { seekable } = video;
-  if (!video.src || seekable.length === 0) return;
+  if (seekable.length === 0) return;
   const live = seekable.end(seekable.length - 1);
   if (live - video.currentTime > 10) video.currentTime = live - 2;
 }

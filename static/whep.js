@@ -2,28 +2,38 @@
 
 import { Fault, iceFailed, request } from "./fault.js";
 
-/** How long ICE and DTLS may take. On a network that lets them through they
- *  take a tenth of a second; a firewall that drops them never answers. */
-const CONNECT_MS = 6000;
-
 /** How long a connection that lost its path may look for it again. */
-const DISCONNECTED_MS = 4000;
+const DISCONNECTED_MS = 2000;
+
+/** From NTP's epoch to Unix's, milliseconds. */
+const NTP_EPOCH_MS = 2_208_988_800_000;
+
+/** Why WebRTC cannot show a video track; empty if it may.
+ * @param {import("./ways.js").Track | undefined} track */
+export function canReceive(track) {
+  if (!("RTCPeerConnection" in window)) return "this browser has no WebRTC";
+  const mime = { "H.264": "video/H264", "H.265": "video/H265" }[track?.codec ?? "H.264"];
+  if (!mime) return `it cannot carry ${track?.codec}`;
+  const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs;
+  const has = known?.some(({ mimeType }) => mimeType.toLowerCase() === mime.toLowerCase()) ?? true;
+  return has ? "" : `this browser does not receive ${track?.codec ?? "H.264"}`;
+}
 
 /**
- * Plays `endpoint` into `video`. Resolves once connected; `onEnd(fault)` is
- * called when it later breaks. Aborting `signal` ends the session.
- *
- * @returns {Promise<{notice: string}>} `notice`: fault code of what the stream
- *   does without, such as `codec.audio_dropped`.
+ * Plays into `video`. Resolves once connected. Aborting the attempt's signal
+ * ends the session.
+ * @param {HTMLVideoElement} video
+ * @param {import("./ways.js").Attempt} attempt
+ * @returns {Promise<import("./ways.js").Playing>}
  */
-export async function playWhep(endpoint, video, signal, onEnd) {
-  if (!("RTCPeerConnection" in window)) {
-    throw new Fault({ code: "viewer.no_webrtc", title: "This browser has no WebRTC." });
-  }
+export async function playWhep(video, { url, now, patience, signal, onEnd }) {
   const peer = new RTCPeerConnection();
+  const endpoint = url("whep");
+  /** @type {URL | null} */
   let session = null;
   const close = () => {
     peer.close();
+    video.srcObject = null;
     // `keepalive` lets it leave with the page.
     if (session) fetch(session, { method: "DELETE", keepalive: true }).catch(() => {});
     session = null;
@@ -46,18 +56,24 @@ export async function playWhep(endpoint, video, signal, onEnd) {
     const response = await request(endpoint, {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
-      body: peer.localDescription.sdp,
+      body: peer.localDescription?.sdp,
       signal,
     });
-    session = new URL(response.headers.get("Location"), response.url || endpoint);
+    session = new URL(response.headers.get("Location") ?? "", response.url || endpoint);
+    const token = endpoint.searchParams.get("token");
+    if (token) session.searchParams.set("token", token);
     const sdp = await response.text();
     signal.throwIfAborted();
-    const connected = whenConnected(peer, signal);
+    const tried = candidates(sdp);
+    const connected = whenConnected(peer, tried, patience, signal);
     connected.catch(() => {}); // Handled below, unless the next line throws first.
     await peer.setRemoteDescription({ type: "answer", sdp });
     await connected;
-    watch(peer, signal, onEnd);
-    return { notice: response.headers.get("Porthole-Notice") ?? "" };
+    watch(peer, tried, signal, onEnd);
+    return {
+      notice: response.headers.get("Porthole-Notice") ?? "",
+      stats: () => stats(peer, now),
+    };
   } catch (error) {
     signal.removeEventListener("abort", close);
     close();
@@ -65,17 +81,34 @@ export async function playWhep(endpoint, video, signal, onEnd) {
   }
 }
 
-function whenConnected(peer, signal) {
+/** Where the gateway can be reached, as `address:port/udp`.
+ * @param {string} sdp */
+function candidates(sdp) {
+  const lines = [...sdp.matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) /gim)];
+  const named = lines.map(([, protocol, address, port]) => {
+    const host = address.includes(":") ? `[${address}]` : address;
+    return `${host}:${port}/${protocol.toLowerCase()}`;
+  });
+  return [...new Set(named)];
+}
+
+/**
+ * @param {RTCPeerConnection} peer
+ * @param {string[]} tried
+ * @param {number} patience
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
+function whenConnected(peer, tried, patience, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(iceFailed(`no connection after ${CONNECT_MS / 1000} s`)),
-      CONNECT_MS,
-    );
+    const late = () => reject(iceFailed(`no connection in ${patience / 1000} s`, tried));
+    const timer = setTimeout(late, patience);
     const settle = () => {
       if (signal.aborted) reject(signal.reason);
       else if (peer.connectionState === "connected") resolve();
-      else if (["failed", "closed"].includes(peer.connectionState)) reject(iceFailed());
-      else return;
+      else if (["failed", "closed"].includes(peer.connectionState)) {
+        reject(iceFailed("every path failed", tried));
+      } else return;
       clearTimeout(timer);
     };
     peer.addEventListener("connectionstatechange", settle);
@@ -84,16 +117,53 @@ function whenConnected(peer, signal) {
   });
 }
 
-function watch(peer, signal, onEnd) {
+/**
+ * @param {RTCPeerConnection} peer
+ * @param {string[]} tried
+ * @param {AbortSignal} signal
+ * @param {(fault: Fault) => void} onEnd
+ */
+function watch(peer, tried, signal, onEnd) {
   let timer = 0;
   const end = () => {
-    if (!signal.aborted) onEnd(iceFailed("the connection was lost"));
+    if (!signal.aborted) onEnd(iceFailed("the connection was lost", tried));
   };
   peer.addEventListener("connectionstatechange", () => {
     clearTimeout(timer);
-    if (peer.connectionState === "failed") end();
+    // Whoever ends a session on the gateway's side closes DTLS.
+    if (["failed", "closed"].includes(peer.connectionState)) end();
     if (peer.connectionState === "disconnected") timer = setTimeout(end, DISCONNECTED_MS);
   });
-  // Whoever ends a session on the gateway's side closes DTLS.
   signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+}
+
+/**
+ * @param {RTCPeerConnection} peer
+ * @param {() => number} now
+ * @returns {Promise<import("./ways.js").Stats>}
+ */
+async function stats(peer, now) {
+  // Not all browsers' reports have a type in TypeScript.
+  /** @type {Map<string, any>} */
+  const report = /** @type {any} */ (await peer.getStats());
+  const all = [...report.values()];
+  const inbound = all.filter(({ type }) => type === "inbound-rtp");
+  const video = inbound.find(({ kind }) => kind === "video") ?? inbound[0];
+  if (!video) return {};
+  const transport = all.find(({ type, selectedCandidatePairId }) => type === "transport" && selectedCandidatePairId);
+  const pair =
+    report.get(transport?.selectedCandidatePairId) ??
+    all.find(({ type, nominated, state }) => type === "candidate-pair" && nominated && state === "succeeded");
+  const came = (video.packetsReceived ?? 0) + Math.max(video.packetsLost ?? 0, 0);
+  // The gateway's sender reports tell when a picture was captured.
+  let played = video.estimatedPlayoutTimestamp;
+  if (played > NTP_EPOCH_MS) played -= NTP_EPOCH_MS;
+  return {
+    bytes: inbound.reduce((sum, { bytesReceived = 0 }) => sum + bytesReceived, 0),
+    frames: video.framesDecoded,
+    loss: came ? Math.max(video.packetsLost ?? 0, 0) / came : 0,
+    roundTrip: pair?.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000,
+    delay: played ? now() - played : undefined,
+    path: report.get(pair?.localCandidateId)?.protocol,
+  };
 }

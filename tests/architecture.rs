@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "ingest",
             "media",
+            "pages",
             "networks",
             "secret",
         ],

@@ -22,6 +22,7 @@ use crate::egress::{hls, rtsp, whep};
 use crate::http::{Caps, Policy, TlsFiles};
 use crate::ingest::Source;
 use crate::media::StreamName;
+use crate::pages;
 
 pub use fault::{ConfigFault, ConfigFaults};
 pub use layers::{Layers, default_file};
@@ -49,6 +50,8 @@ pub struct Config {
     pub access: Option<Rules>,
     /// Names, proxies, and other origins' pages.
     pub policy: Policy,
+    /// Who may show pages in a frame.
+    pub embed: pages::Config,
 }
 
 /// A stream and the cameras' URLs behind it.
@@ -75,6 +78,7 @@ impl Default for Config {
             rtsp: rtsp::Config::default(),
             access: None,
             policy: Policy::default(),
+            embed: pages::Config::default(),
         }
     }
 }

@@ -201,13 +201,6 @@ impl<'r> Section<'r> {
         Some(self.reader.item(join(&self.path, key), node))
     }
 
-    /// A key of the contract that this version cannot serve yet.
-    pub(super) fn not_yet(&mut self, key: &'static str) {
-        if let Some(item) = self.take(key) {
-            item.fault("this version of porthole does not support it yet; remove it");
-        }
-    }
-
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
         for (key, _) in &self.entries {

@@ -14,6 +14,7 @@ use super::listeners::{self, address, socket_address};
 use super::reader::{Item, Reader, Section};
 use super::{Config, StreamConfig};
 use crate::egress::whep::IceServer;
+use crate::http;
 use crate::ingest::{Authorities, Login, Source, Transport, Trust};
 use crate::media::StreamName;
 use crate::secret::Secret;
@@ -63,7 +64,13 @@ pub(super) fn config(
             ("rtsp.listen", config.rtsp.listen),
         ];
         config.access = access::rules(&mut section, listeners);
-        section.not_yet("embed");
+        if let Some(item) = section.take("embed") {
+            let mut embed = item.section();
+            for item in embed.take("frame_ancestors").map(Item::list).unwrap_or_default() {
+                config.embed.frame_ancestors.extend(item.checked::<http::Origin>());
+            }
+            embed.finish();
+        }
         section.finish();
     }
     let mut faults = reader.faults.into_inner();

@@ -6,7 +6,9 @@ import assert from "node:assert/strict";
 /** Runs in the page: watches `video` for `ms`, and tells of each picture its
  *  number and when it was shown (Unix time in milliseconds). */
 async function watchInPage({ selector, ms }) {
-  const video = document.querySelector(selector);
+  const found = document.querySelector(selector);
+  // A player's own pictures are in its shadow; the one shown may change.
+  const video = found.shadowRoot?.querySelector("video.shown") ?? found;
   const dots = 8; // of the canvas, for each block
   const canvas = new OffscreenCanvas(16 * dots, dots);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -35,7 +37,7 @@ async function watchInPage({ selector, ms }) {
   return { pictures, width: video.videoWidth, height: video.videoHeight };
 }
 
-export async function watch(page, ms, selector = "video") {
+export async function watch(page, ms, selector = "porthole-camera, video") {
   return await page.evaluate(watchInPage, { selector, ms });
 }
 

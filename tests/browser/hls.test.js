@@ -77,7 +77,7 @@ test("the stream's page plays HLS by itself where it is told to", async () => {
   const { pictures, width } = await watch(page, 3000);
   assert.equal(width, 640);
   assert.ok(progress(pictures, 250).steps >= 40);
-  assert.equal(await page.textContent(".badge"), "Live · HLS");
+  assert.equal(await page.locator(".badge").innerText(), "Live · HLS");
   assert.deepEqual(page.complaints, []);
   await page.screenshot({ path: `${ARTEFACTS}/hls-page.png` });
   await page.close();

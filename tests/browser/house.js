@@ -155,7 +155,9 @@ export async function openPage(browser, url, options = {}) {
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(`uncaught: ${error.message}`));
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) page.complaints.push(message.text());
+    // A poster that is not there is done without.
+    if (/snapshot\.jpg/.test(message.location().url)) return;
+    if (["error", "warning"].includes(message.type())) page.complaints.push(`${message.text()} ${message.location().url}`.trim());
   });
   await options.before?.(page);
   await page.goto(url);

@@ -65,9 +65,9 @@ test("sound that WebRTC cannot carry is left out, and the page says so", async (
 test("the sound button works from the keyboard", async () => {
   const page = await playing(browser, gateway, "h264-pcma");
   await page.getByRole("button", { name: "Unmute" }).press("Enter");
-  assert.equal(await page.evaluate(() => document.querySelector("video").muted), false);
+  assert.equal(await page.locator("video").evaluate((video) => video.muted), false);
   await page.getByRole("button", { name: "Mute", exact: true }).press("Enter");
-  assert.equal(await page.evaluate(() => document.querySelector("video").muted), true);
+  assert.equal(await page.locator("video").evaluate((video) => video.muted), true);
   await page.close();
 });
 

@@ -180,7 +180,9 @@ def authenticate(server, factories, method, user, password):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("mounts", nargs="*", default=list(MOUNTS), help="which cameras")
+    options.add_argument(
+        "mounts", nargs="*", default=list(MOUNTS), help="which cameras; `yard=long-gop` is a clip under another name"
+    )
     options.add_argument("--port", default="0", help="0: a free one")
     options.add_argument("--auth", choices=["basic", "digest"])
     options.add_argument("--user", default="viewer")
@@ -194,8 +196,10 @@ def main():
     server.set_address("127.0.0.1")
     server.set_service(given.port)
     told, factories = {}, []
-    for name in given.mounts:
-        tracks = parse(CACHE / f"{name}.mov", MOUNTS[name])
+    for mount in given.mounts:
+        name, _, clip = mount.partition("=")
+        clip = clip or name
+        tracks = parse(CACHE / f"{clip}.mov", MOUNTS[clip])
         factory = Factory(name, tracks, given.transport)
         factories.append(factory)
         server.get_mount_points().add_factory(f"/{name}", factory)

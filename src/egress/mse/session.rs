@@ -18,7 +18,7 @@ use super::mux::Mux;
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
 use crate::http::Problem;
-use crate::media::{Frame, Tracks};
+use crate::media::{Frame, FrameKind, Tracks};
 
 /// Longest message of a viewer: a list of codecs has some hundred bytes.
 pub(super) const MOST_MESSAGE_BYTES: usize = 4 << 10;
@@ -42,6 +42,8 @@ const SILENCE: Duration = Duration::from_secs(12);
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// How often a viewer is told when a picture was captured.
 const TELL_TIME: Duration = Duration::from_secs(2);
+/// The same of a key frame, before which it can forget what it has.
+const TELL_KEY: Duration = Duration::from_millis(500);
 
 /// Why a session ended; the word is a metric label.
 enum End {
@@ -167,7 +169,8 @@ impl Session {
                     self.mse.sessions.first_frame(self.asked.elapsed().as_secs_f64());
                 }
             }
-            if told_time.is_none_or(|told| told.elapsed() > TELL_TIME) {
+            let often = if frame.kind == FrameKind::Key { TELL_KEY } else { TELL_TIME };
+            if told_time.is_none_or(|told| told.elapsed() > often) {
                 told_time = Some(Instant::now());
                 line.send(Wire::text(time_of(&frame))).await?;
             }
@@ -218,7 +221,8 @@ impl Session {
 /// page tells its viewer from it how far behind the picture is.
 fn time_of(frame: &Frame) -> String {
     let wall = frame.wall.unix_nanos() / 1_000_000;
-    json!({ "type": "time", "media": frame.pts.seconds(), "wall": wall }).to_string()
+    let key = frame.kind == FrameKind::Key;
+    json!({ "type": "time", "media": frame.pts.seconds(), "wall": wall, "key": key }).to_string()
 }
 
 /// The socket, and when its viewer was heard last.
