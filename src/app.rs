@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::api::{self, Readiness};
 use crate::auth::{Access, AuthMetrics};
 use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
-use crate::config::{Config, StreamConfig};
+use crate::config::{Config, SnapshotConfig, StreamConfig};
 use crate::egress::hls::{self, Hls};
 use crate::egress::mjpeg::{self, Pictures};
 use crate::egress::mse::{self, Mse};
@@ -31,7 +31,7 @@ use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
-use crate::ingest::{self, IngestMetrics, Source};
+use crate::ingest::{self, IngestMetrics, Source, Still};
 use crate::metrics::{self, ConfigMetrics};
 use crate::{go2rtc, pages};
 
@@ -69,6 +69,15 @@ fn taken(key: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartE
         let text = format!("cannot listen on {address} ({key}): {error}");
         StartError::Listen(io::Error::new(error.kind(), text))
     }
+}
+
+/// Asks a camera for its own still: what outputs may not do themselves.
+fn fetcher(still: Still) -> mjpeg::FetchStill {
+    let still = Arc::new(still);
+    Arc::new(move || {
+        let still = Arc::clone(&still);
+        Box::pin(async move { still.fetch().await })
+    })
 }
 
 /// Why a gateway cannot start.
@@ -141,7 +150,10 @@ impl App {
             tasks.spawn(ingest::supervise(source, publisher, &ingest_metrics, stop.clone()));
             stream
         };
-        for StreamConfig { name, source, substream } in config.streams {
+        for StreamConfig { name, source, substream, snapshot } in config.streams {
+            let SnapshotConfig { still, decode } = snapshot;
+            pictures.attach(&name, mjpeg::Source { still: still.map(fetcher), decode });
+            pictures.attach(&name.sub(), mjpeg::Source { still: None, decode });
             let substream = substream.map(|source| start(name.sub(), source, None));
             registry.insert(start(name, source, substream));
         }

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use crate::auth::Rules;
 use crate::egress::{hls, rtsp, whep};
 use crate::http::{Caps, Policy, TlsFiles};
-use crate::ingest::Source;
+use crate::ingest::{Source, Still};
 use crate::media::StreamName;
 use crate::pages;
 
@@ -63,6 +63,17 @@ pub struct StreamConfig {
     pub source: Source,
     /// The same scene in fewer pixels.
     pub substream: Option<Source>,
+    /// Its pictures.
+    pub snapshot: SnapshotConfig,
+}
+
+/// Where a stream's pictures come from.
+#[derive(Clone)]
+pub struct SnapshotConfig {
+    /// The camera's own still.
+    pub still: Option<Still>,
+    /// Whether anything may be decoded.
+    pub decode: bool,
 }
 
 impl Default for Config {

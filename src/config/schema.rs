@@ -12,10 +12,10 @@ use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::listeners::{self, address, socket_address};
 use super::reader::{Item, Reader, Section};
-use super::{Config, StreamConfig};
+use super::{Config, SnapshotConfig, StreamConfig};
 use crate::egress::whep::IceServer;
 use crate::http;
-use crate::ingest::{Authorities, Login, Source, Transport, Trust};
+use crate::ingest::{Authorities, Login, Source, Still, Transport, Trust};
 use crate::media::StreamName;
 use crate::secret::Secret;
 
@@ -40,8 +40,9 @@ pub(super) fn config(
             admin.finish();
         }
         listeners::limits(&mut section, &mut config);
+        let decode = section.take("snapshot").and_then(|item| on_or_off(&item)).unwrap_or(true);
         if let Some(item) = section.take("streams") {
-            config.streams = streams(item);
+            config.streams = streams(item, decode);
         }
         if let Some(item) = section.take("webrtc") {
             webrtc(item.section(), &mut config);
@@ -84,7 +85,8 @@ pub(super) fn config(
     Err(ConfigFaults(faults))
 }
 
-fn streams(item: Item<'_>) -> Vec<StreamConfig> {
+/// The streams; `decode` is what `snapshot` says for all.
+fn streams(item: Item<'_>, decode: bool) -> Vec<StreamConfig> {
     let (mut streams, mut places) = (Vec::new(), Places::default());
     for (key, item) in item.entries() {
         let name = match key.text.parse::<StreamName>() {
@@ -96,12 +98,14 @@ fn streams(item: Item<'_>) -> Vec<StreamConfig> {
         };
         // Read even under a bad name, so that its other faults show as well.
         let sources = if item.is_map() {
-            long_form(item.section(), &mut places)
+            long_form(item.section(), &mut places, decode)
         } else {
-            places.source(&item).map(|source| (source, None))
+            let snapshot = SnapshotConfig { still: None, decode };
+            places.source(&item).map(|source| (source, None, snapshot))
         };
-        let stream = |(name, (source, substream))| StreamConfig { name, source, substream };
-        streams.extend(name.zip(sources).map(stream));
+        streams.extend(name.zip(sources).map(|(name, (source, substream, snapshot))| {
+            StreamConfig { name, source, substream, snapshot }
+        }));
     }
     streams
 }
@@ -131,8 +135,12 @@ impl Places {
     }
 }
 
-/// A stream's source and substream.
-fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, Option<Source>)> {
+/// A stream's source, substream and pictures.
+fn long_form(
+    mut section: Section<'_>,
+    places: &mut Places,
+    decode: bool,
+) -> Option<(Source, Option<Source>, SnapshotConfig)> {
     let source = section.take("source");
     if source.is_none() {
         section.fault("`source` is missing: the camera's rtsp:// or rtsps:// URL");
@@ -154,8 +162,11 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
     });
     let after_loss = section.take("after_loss").and_then(|item| item.checked());
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
+    let still = section.take("snapshot_url").and_then(|item| item.checked::<Still>());
+    let decode = section.take("snapshot").and_then(|item| on_or_off(&item)).unwrap_or(decode);
     let tls = section.take("tls").and_then(|item| {
-        if source.as_ref().is_some_and(|source| !source.is_tls()) {
+        let needless = source.as_ref().is_some_and(|source| !source.is_tls());
+        if needless && !still.as_ref().is_some_and(Still::is_tls) {
             item.fault("`tls` is for an rtsps:// source");
         }
         trust(item)
@@ -181,7 +192,19 @@ fn long_form(mut section: Section<'_>, places: &mut Places) -> Option<(Source, O
     }
     let source = source?;
     let substream = substream.map(|substream| substream.beside(&source));
-    Some((source, substream))
+    let still = still.map(|still| still.beside(&source));
+    Some((source, substream, SnapshotConfig { still, decode }))
+}
+
+fn on_or_off(item: &Item<'_>) -> Option<bool> {
+    match item.text()?.as_str() {
+        "on" | "true" => Some(true),
+        "off" | "false" => Some(false),
+        other => {
+            item.fault(format!("`{other}` is not on or off"));
+            None
+        }
+    }
 }
 
 /// Whose certificate an `rtsps://` camera may show.

@@ -24,6 +24,6 @@ mod watchdog;
 pub use depacketize::AfterLoss;
 pub use metrics::IngestMetrics;
 pub use probe::{Probe, Seen, probe};
-pub use rtsp::{Authorities, BadTrust, Fingerprint, Trust};
+pub use rtsp::{Authorities, BadTrust, Fingerprint, Still, Trust};
 pub use source::{BadSource, Login, Source, Transport};
 pub use supervisor::supervise;

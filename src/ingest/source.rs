@@ -105,13 +105,13 @@ impl Source {
 
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        self.url.scheme() == "rtsps"
+        matches!(self.url.scheme(), "rtsps" | "https")
     }
 
     /// The port to connect to. One that is not named is that of RTSP, or of
-    /// HTTP where RTSP travels in it.
+    /// HTTP where RTSP travels in it or the URL is of HTTP.
     pub(super) fn port(&self) -> u16 {
-        self.url.port().unwrap_or(match (self.transport, self.is_tls()) {
+        self.url.port_or_known_default().unwrap_or(match (self.transport, self.is_tls()) {
             (Transport::Http, false) => 80,
             (Transport::Http, true) => 443,
             (_, false) => 554,
@@ -141,7 +141,9 @@ impl Source {
     /// goes only where it was written for.
     #[must_use]
     pub fn beside(self, main: &Self) -> Self {
-        let same_place = self.url.host() == main.url.host() && self.is_tls() >= main.is_tls();
+        // As text: an address is a name to a URL that is not of HTTP.
+        let [own, mains] = [&self, main].map(|source| source.url.host_str().unwrap_or_default());
+        let same_place = own.eq_ignore_ascii_case(mains) && self.is_tls() >= main.is_tls();
         let (login, typed) = match self.login {
             None if same_place => (main.login.clone(), main.typed.clone()),
             login => (login, self.typed),
@@ -156,9 +158,21 @@ impl FromStr for Source {
     /// An `rtsp://` or `rtsps://` URL; user and password in it are taken out
     /// and percent-decoded.
     fn from_str(s: &str) -> Result<Self, BadSource> {
+        Self::read(s, ["rtsp", "rtsps"], "a source is an rtsp:// or rtsps:// URL")
+    }
+}
+
+impl Source {
+    /// A URL of one of these schemes, without and with TLS; `wrong` says so
+    /// where it is of none of them.
+    pub(super) fn read(
+        s: &str,
+        schemes: [&str; 2],
+        wrong: &'static str,
+    ) -> Result<Self, BadSource> {
         let mut url = Url::parse(s.trim()).map_err(|_| bad_url(s))?;
-        if !["rtsp", "rtsps"].contains(&url.scheme()) {
-            return Err(BadSource("a source is an rtsp:// or rtsps:// URL"));
+        if !schemes.contains(&url.scheme()) {
+            return Err(BadSource(wrong));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(BadSource("the URL names no host"));

@@ -27,6 +27,8 @@ pub(crate) struct Gateway {
     pub(crate) stream: Arc<Stream>,
     pub(crate) publisher: Publisher,
     pub(crate) pictures: Arc<Pictures>,
+    /// Its routes, to ask without a network.
+    pub(crate) router: axum::Router,
     published: i64,
     metrics: prometheus::Registry,
 }
@@ -52,9 +54,11 @@ impl Gateway {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes(deps)).await });
+        let router = routes(deps);
+        let served = router.clone();
+        tokio::spawn(async move { axum::serve(listener, served).await });
         let http = Client::new();
-        Self { base, http, stream, publisher, pictures, published: 0, metrics }
+        Self { base, http, stream, publisher, pictures, router, published: 0, metrics }
     }
 
     /// Publishes a key frame, taken now.
@@ -160,15 +164,18 @@ pub(crate) const PATCHES: [[u8; 3]; 8] = [
     [128, 128, 128],
 ];
 
-/// The patches in that size as a first frame that ffmpeg encodes with `args`,
-/// in its raw format.
-pub(crate) fn encoded(width: usize, height: usize, args: &str) -> Vec<u8> {
+/// The patches in that size, and ffmpeg's options to read them.
+fn patches(width: usize, height: usize) -> (String, Vec<u8>) {
     let row = |_| (0..width).flat_map(|x| PATCHES[x * 8 / width]);
     let rgb: Vec<u8> = (0..height).flat_map(row).collect();
-    let size = format!("{width}x{height}");
-    let source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", &size, "-r", "25", "-i", "-"];
-    let args: Vec<&str> = args.split_whitespace().collect();
-    ffmpeg(&[&source[..], &args, &["-"]].concat(), &rgb)
+    (format!("-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r 25 -i -"), rgb)
+}
+
+/// The patches in that size, as ffmpeg encodes them with `args`.
+pub(crate) fn encoded(width: usize, height: usize, args: &str) -> Vec<u8> {
+    let (source, rgb) = patches(width, height);
+    let args = format!("{source} {args} -");
+    ffmpeg(&args.split_whitespace().collect::<Vec<_>>(), &rgb)
 }
 
 /// ffmpeg's standard output.
@@ -190,13 +197,21 @@ pub(crate) fn ffmpeg(args: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// The patches as a key frame of H.264 or H.265.
 pub(crate) fn key_frame(width: usize, height: usize, args: &str) -> Coded {
+    let (source, rgb) = patches(width, height);
+    key_frame_of(&source.split_whitespace().collect::<Vec<_>>(), args, &rgb)
+}
+
+/// The first frame of a source (options of ffmpeg, which reads `input`) as a
+/// key frame of H.264 or H.265.
+pub(crate) fn key_frame_of(source: &[&str], args: &str, input: &[u8]) -> Coded {
     let hevc = args.contains("265");
     let format = if hevc {
-        "-bsf:v hevc_metadata=aud=insert -f hevc"
+        "-frames:v 1 -bsf:v hevc_metadata=aud=insert -f hevc -"
     } else {
-        "-bsf:v h264_metadata=aud=insert -f h264"
+        "-frames:v 1 -bsf:v h264_metadata=aud=insert -f h264 -"
     };
-    let raw = encoded(width, height, &format!("{args} {format}"));
+    let args = args.split_whitespace().chain(format.split_whitespace());
+    let raw = ffmpeg(&source.iter().copied().chain(args).collect::<Vec<_>>(), input);
     let units = access_units(&raw, hevc).remove(0);
     let codec = video_codec(&units, hevc);
     let slices = units.iter().filter(|unit| is_slice(unit, hevc));
@@ -211,6 +226,48 @@ pub(crate) fn x264(matrix: &str, range: &str) -> String {
         "-vf scale=out_color_matrix={matrix}:out_range={range}:flags=accurate_rnd+full_chroma_int,format=yuv420p \
          -colorspace {told} -color_range {range} -c:v libx264 -qp 4"
     )
+}
+
+/// A row of pictures being read.
+pub(crate) struct Parts {
+    response: Response,
+    read: Vec<u8>,
+}
+
+impl Parts {
+    pub(crate) fn new(response: Response) -> Self {
+        assert_eq!(response.status(), 200);
+        Self { response, read: Vec::new() }
+    }
+
+    /// The next picture's file; `None` at the end. Asserts all that is around
+    /// it.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        let kind = self.response.headers()["content-type"].to_str().unwrap().to_owned();
+        let boundary = kind.strip_prefix("multipart/x-mixed-replace; boundary=").unwrap();
+        let opening = format!("--{boundary}\r\nContent-Type: image/jpeg\r\nContent-Length: ");
+        loop {
+            let end = self.read.windows(4).position(|end| end == b"\r\n\r\n");
+            if let Some(end) = end {
+                let head = std::str::from_utf8(&self.read[..end]).unwrap();
+                let length: usize = head.strip_prefix(&opening).unwrap().parse().unwrap();
+                let file = end + 4..end + 4 + length;
+                // The next boundary comes with the picture, not with the next one.
+                if self.read.len() >= file.end + 4 + boundary.len() {
+                    assert!(
+                        self.read[file.end..].starts_with(format!("\r\n--{boundary}").as_bytes())
+                    );
+                    let picture = Bytes::copy_from_slice(&self.read[file.clone()]);
+                    self.read.drain(..file.end + 2);
+                    return Some(picture);
+                }
+            }
+            match self.response.chunk().await.unwrap() {
+                Some(chunk) => self.read.extend_from_slice(&chunk),
+                None => return None,
+            }
+        }
+    }
 }
 
 /// Size and colours of a picture, as ffmpeg reads it.

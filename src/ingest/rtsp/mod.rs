@@ -23,6 +23,7 @@
 //! | `sdp`, `control`, `transport`, `rtp_info` | what the camera's answers mean |
 //! | `media`, `receiver`, `reception`, `reorder`, `sequence`, `rtcp`, `udp` | packets of its tracks |
 //! | `feed` | a camera that plays |
+//! | `still` | a JPEG over HTTP, made, trusted and logged in alike |
 //!
 //! Promise: nothing a camera sends costs more than these files' caps. It is
 //! never followed to another host.
@@ -42,6 +43,7 @@ pub mod rtcp;
 pub mod rtp_info;
 pub mod sdp;
 mod sequence;
+mod still;
 mod tls;
 pub mod transport;
 mod tunnel;
@@ -68,6 +70,7 @@ pub(super) use self::receiver::Packet;
 use self::receiver::{Carrier, Receiver};
 use self::sdp::Description;
 pub(super) use self::sdp::Section as Announced;
+pub use self::still::Still;
 pub use self::tls::{Authorities, BadTrust, Fingerprint, Trust};
 use self::transport::{Asked, Granted, Path, Unusable};
 use self::udp::Ports;
