@@ -2,6 +2,7 @@
 //!
 //! Not here: what any room does. A line that is not wiring has lost its way.
 
+mod expiry;
 mod tls;
 mod watch;
 
@@ -157,6 +158,7 @@ impl App {
             let substream = substream.map(|source| start(name.sub(), source, None));
             registry.insert(start(name, source, substream));
         }
+        tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
             let deps = rtsp::Deps { registry: registry.clone(), access: access.clone() };
             tasks.spawn(rtsp::serve(listener, deps, stop.clone().cancelled_owned()));

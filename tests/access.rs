@@ -41,7 +41,7 @@ async fn house() -> House {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().to_string()
     };
-    let hash = hash("right");
+    let hash = app_support::hash("right");
     let yaml = format!(
         "streams:\n  front-door: {{ source: \"rtsp://{closed}/a\", substream: \"rtsp://{closed}/b\" }}\n  \
          yard: {{ source: \"rtsp://{closed}/c\", substream: \"rtsp://{closed}/d\" }}\n\
@@ -54,13 +54,6 @@ async fn house() -> House {
     );
     let app = app_support::configured(&yaml).await;
     House { app, rtsp, _files: files }
-}
-
-fn hash(password: &str) -> String {
-    use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
-    let params = Params::new(8, 1, 1, None).unwrap();
-    let quick = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    quick.hash_password(password.as_bytes()).unwrap().to_string()
 }
 
 fn token(stream: &str, ttl: Duration, now: SystemTime) -> String {

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::watch;
 use url::form_urlencoded;
 
 use super::Action;
@@ -15,7 +16,7 @@ use super::callback::{Callback, CallbackConfig};
 use super::damping::Damping;
 use super::jwt::{Jwt, JwtConfig};
 use super::metrics::AuthMetrics;
-use super::principal::{Grant, Principal};
+use super::principal::{Grant, Principal, Proof};
 use super::token::{EmbedKey, PREFIX};
 use super::users::{User, Users};
 use crate::fault::{Code, Fault};
@@ -24,7 +25,7 @@ use crate::networks::Networks;
 use crate::secret::Secret;
 
 /// What an operator may set. Without any of it nobody may do anything.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Users with passwords.
     pub users: Vec<User>,
@@ -109,6 +110,8 @@ pub enum Access {
 /// The rules in force, and who broke them lately.
 pub struct Ruled {
     rules: ArcSwap<Option<InForce>>,
+    /// Told when there are others.
+    changes: watch::Sender<()>,
     damping: Damping,
     metrics: AuthMetrics,
 }
@@ -125,16 +128,51 @@ impl Access {
     /// Access by these rules; without any, everybody may view everything:
     /// for loopback, or `auth: none`.
     pub fn new(rules: Option<Rules>, metrics: AuthMetrics) -> Arc<Self> {
-        let ruled = Ruled { rules: ArcSwap::default(), damping: Damping::default(), metrics };
-        ruled.rules.store(Arc::new(rules.map(InForce::from)));
+        let rules = ArcSwap::from_pointee(rules.map(InForce::from));
+        let changes = watch::Sender::new(());
+        let ruled = Ruled { rules, changes, damping: Damping::default(), metrics };
         Arc::new(Self::Ruled(ruled))
     }
 
-    /// Other rules from now on.
+    /// Other rules from now on; sessions that they would not let in end.
     pub fn change(&self, rules: Option<Rules>) {
         if let Self::Ruled(ruled) = self {
             ruled.rules.store(Arc::new(rules.map(InForce::from)));
+            ruled.changes.send_replace(());
         }
+    }
+
+    /// To wait for other rules; `None` where there never are any.
+    pub(super) fn changes(&self) -> Option<watch::Receiver<()>> {
+        match self {
+            Self::Open => None,
+            Self::Ruled(ruled) => Some(ruled.changes.subscribe()),
+        }
+    }
+
+    /// Whether somebody who was let in to view `stream` may go on with it.
+    pub fn may_stay(&self, principal: &Principal, stream: &StreamName) -> bool {
+        let Self::Ruled(ruled) = self else { return true };
+        let rules = ruled.rules.load();
+        let Some(rules) = &**rules else { return true };
+        let Principal::Known(identity) = principal else { return false };
+        let (mut grant, now) = (&identity.grant, SystemTime::now());
+        let stands = match &identity.proof {
+            Proof::Password(hash) => match rules.users.grant(&identity.name, hash) {
+                Some(granted) => {
+                    grant = granted;
+                    true
+                }
+                None => false,
+            },
+            Proof::Network(address) => rules.allow_from.contain(*address),
+            Proof::Embed(key) => rules.embed_key.as_ref() == Some(key),
+            Proof::Jwt(config) => rules.jwt.as_ref().is_some_and(|jwt| jwt.config == *config),
+            Proof::Callback(config) => {
+                rules.callback.as_ref().is_some_and(|callback| callback.config == *config)
+            }
+        };
+        stands && grant.covers(stream) && !grant.is_over(now)
     }
 
     /// Forgets who was wrong lately.
@@ -247,10 +285,11 @@ impl InForce {
     /// Who brought nothing: known by their network, or to the callback, which
     /// may let anybody in.
     async fn unproven(&self, attempt: &Attempt<'_>) -> Principal {
-        if attempt.address.is_some_and(|address| self.allow_from.contain(address))
+        if let Some(address) = attempt.address.filter(|ip| self.allow_from.contain(*ip))
             && attempt.action != Action::Admin
         {
-            return Principal::known("network", Grant::every_stream());
+            let proof = Proof::Network(address);
+            return Principal::known("network", Grant::every_stream(), proof);
         }
         self.by_callback(attempt, "").await.unwrap_or(Principal::Anonymous)
     }
@@ -298,9 +337,11 @@ impl InForce {
         name: &str,
     ) -> Option<Principal> {
         let mut grant = Grant::default();
+        let proof = Proof::Callback(callback.config.clone());
+        let known = |grant| Principal::known(format!("http:{name}"), grant, proof);
         if attempt.action == Action::Admin {
             grant.admin = callback.allows(attempt, "").await;
-            return grant.admin.then(|| Principal::known(format!("http:{name}"), grant));
+            return grant.admin.then(|| known(grant));
         }
         for stream in attempt.streams {
             let view = Attempt {
@@ -313,6 +354,6 @@ impl InForce {
             }
         }
         let some = !grant.streams.is_empty();
-        some.then(|| Principal::known(format!("http:{name}"), grant))
+        some.then(|| known(grant))
     }
 }

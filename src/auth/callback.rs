@@ -31,7 +31,7 @@ pub struct CallbackConfig {
 
 /// The other server, and what it said lately.
 pub(super) struct Callback {
-    url: Url,
+    pub(super) config: CallbackConfig,
     key: hmac::Key,
     said: Mutex<HashMap<[u8; 32], (bool, Instant)>>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Callback {
 impl Callback {
     pub(super) fn new(config: CallbackConfig) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>());
-        Self { url: config.url, key, said: Mutex::default() }
+        Self { config, key, said: Mutex::default() }
     }
 
     /// Whether `attempt` may do its action with `path` (a stream's name, or
@@ -67,7 +67,7 @@ impl Callback {
         if let Some(said) = self.remembered(&mark) {
             return said;
         }
-        let said = match fetch(&self.url, Some(body), LIMIT, BYTES).await {
+        let said = match fetch(&self.config.url, Some(body), LIMIT, BYTES).await {
             Ok(answer) => answer.status.is_success(),
             Err(error) => {
                 tracing::warn!(%error, "auth.http gives no answer: access is refused");

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::principal::{BadPattern, Grant, Principal};
+use super::principal::{BadPattern, Grant, Principal, Proof};
 use crate::fetch::fetch;
 
 /// Longer ones are not looked at.
@@ -57,7 +57,7 @@ pub struct JwtConfig {
 
 /// An identity provider, and its keys as of late.
 pub(super) struct Jwt {
-    config: JwtConfig,
+    pub(super) config: JwtConfig,
     validation: Validation,
     keys: ArcSwapOption<Keys>,
     fetching: Mutex<Option<Instant>>,
@@ -133,7 +133,7 @@ impl Jwt {
             until: std::time::UNIX_EPOCH.checked_add(Duration::from_secs(exp.saturating_add(60))),
             origin: None,
         };
-        Ok(Principal::known(format!("jwt:{sub}"), grant))
+        Ok(Principal::known(format!("jwt:{sub}"), grant, Proof::Jwt(self.config.clone())))
     }
 
     /// The key of that id; a set of one needs none.

@@ -3,7 +3,7 @@
 //! Here: principals and what they are granted, the ways to become one
 //! (`users`, `jwt`, `callback`, `token`, networks), guessing slowed down
 //! (`damping`), and the one [`Access::authorize`] that stands before every
-//! route of every output. Not here: HTTP (`http::gate` takes credentials out of
+//! route of every output, and the [`Pass`] that ends what it let in. Not here: HTTP (`http::gate` takes credentials out of
 //! requests and calls us), sessions, routes.
 //!
 //! Promise: without a rule nobody gets anything; a wrong password costs the
@@ -15,6 +15,7 @@ mod callback;
 mod damping;
 mod jwt;
 mod metrics;
+mod pass;
 mod principal;
 mod token;
 mod users;
@@ -23,7 +24,8 @@ pub use access::{Access, Attempt, Credentials, Ruled, Rules};
 pub use callback::CallbackConfig;
 pub use jwt::JwtConfig;
 pub use metrics::AuthMetrics;
-pub use principal::{BadPattern, Grant, Identity, Pattern, Principal};
+pub use pass::Pass;
+pub use principal::{BadPattern, Grant, Identity, Pattern, Principal, Proof};
 pub use token::{BadKey, EmbedKey};
 pub use users::{BadHash, PasswordHash, User};
 

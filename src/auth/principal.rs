@@ -1,10 +1,16 @@
 //! Who somebody is, and what they were granted.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::callback::CallbackConfig;
+use super::jwt::JwtConfig;
+use super::token::EmbedKey;
+use super::users::PasswordHash;
 use crate::media::StreamName;
 
 /// Whoever makes a request.
@@ -24,6 +30,37 @@ pub struct Identity {
     pub name: String,
     /// What they may do.
     pub grant: Grant,
+    /// What it rests on.
+    pub proof: Proof,
+}
+
+/// What somebody was known by. Once it is not in force any more, nothing that
+/// rests on it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The password of this hash.
+    Password(PasswordHash),
+    /// Where they are.
+    Network(IpAddr),
+    /// A token signed with it.
+    Embed(EmbedKey),
+    /// A token of this provider.
+    Jwt(JwtConfig),
+    /// This server's word.
+    Callback(CallbackConfig),
+}
+
+impl fmt::Debug for Proof {
+    /// Its kind: the rest may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "password",
+            Self::Network(_) => "network",
+            Self::Embed(_) => "embed",
+            Self::Jwt(_) => "jwt",
+            Self::Callback(_) => "callback",
+        })
+    }
 }
 
 /// What somebody may do.
@@ -41,8 +78,8 @@ pub struct Grant {
 
 impl Principal {
     /// Somebody of that name.
-    pub fn known(name: impl Into<String>, grant: Grant) -> Self {
-        Self::Known(Arc::new(Identity { name: name.into(), grant }))
+    pub fn known(name: impl Into<String>, grant: Grant, proof: Proof) -> Self {
+        Self::Known(Arc::new(Identity { name: name.into(), grant, proof }))
     }
 
     /// What they were granted.

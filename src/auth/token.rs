@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::hmac;
+use ring::{digest, hmac};
 use serde::{Deserialize, Serialize};
 
-use super::principal::{Grant, Pattern, Principal};
+use super::principal::{Grant, Pattern, Principal, Proof};
 
 /// What a token of ours begins with.
 pub(super) const PREFIX: &str = "pt1.";
@@ -22,7 +22,19 @@ const KEY_LENGTH: usize = 32;
 
 /// The key that signs tokens.
 #[derive(Clone)]
-pub struct EmbedKey(hmac::Key);
+pub struct EmbedKey {
+    key: hmac::Key,
+    /// Tells it from another one.
+    digest: [u8; digest::SHA256_OUTPUT_LEN],
+}
+
+impl PartialEq for EmbedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for EmbedKey {}
 
 /// Not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +63,9 @@ impl EmbedKey {
         if content.len() < KEY_LENGTH {
             return Err(BadKey);
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, content)))
+        let mut mark = [0; digest::SHA256_OUTPUT_LEN];
+        mark.copy_from_slice(digest::digest(&digest::SHA256, content).as_ref());
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, content), digest: mark })
     }
 
     /// A token for these streams, from `now` on for as long as `ttl`.
@@ -71,7 +85,7 @@ impl EmbedKey {
         };
         let payload = serde_json::to_vec(&payload).expect("strings and a number");
         let signed = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(payload));
-        let signature = hmac::sign(&self.0, signed.as_bytes());
+        let signature = hmac::sign(&self.key, signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -84,7 +98,7 @@ impl EmbedKey {
         let (signed, signature) = token.rsplit_once('.').ok_or(BAD)?;
         let payload = signed.strip_prefix(PREFIX).ok_or(BAD)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| BAD)?;
-        hmac::verify(&self.0, signed.as_bytes(), &signature).map_err(|_| BAD)?;
+        hmac::verify(&self.key, signed.as_bytes(), &signature).map_err(|_| BAD)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| BAD)?;
         let payload: Payload = serde_json::from_slice(&payload).map_err(|_| BAD)?;
         let until = UNIX_EPOCH.checked_add(Duration::from_secs(payload.exp)).ok_or(BAD)?;
@@ -95,7 +109,7 @@ impl EmbedKey {
         if grant.is_over(now) {
             return Err("the token has expired");
         }
-        Ok(Principal::known(format!("token:{}", payload.id), grant))
+        Ok(Principal::known(format!("token:{}", payload.id), grant, Proof::Embed(self.clone())))
     }
 }
 

@@ -15,7 +15,7 @@ use argon2::{Argon2, PasswordVerifier as _};
 use ring::{digest, hmac};
 use tokio::sync::Semaphore;
 
-use super::principal::{Grant, Principal};
+use super::principal::{Grant, Principal, Proof};
 use crate::fault::{Code, Fault};
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ const MOST: usize = 1_024;
 const MEMORY: u32 = 256 << 10;
 
 /// Somebody with a password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// Unique.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct User {
 }
 
 /// An argon2 hash in PHC form: `$argon2id$v=19$m=…`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(Secret);
 
 /// Not such a hash; the words say why, without it.
@@ -101,7 +101,8 @@ pub(super) struct Users {
 impl Users {
     pub(super) fn new(users: Vec<User>) -> Self {
         let user = |user: User| {
-            let principal = Principal::known(format!("user:{}", user.name), user.grant);
+            let proof = Proof::Password(user.hash.clone());
+            let principal = Principal::known(format!("user:{}", user.name), user.grant, proof);
             (user.name, (user.hash, principal))
         };
         Self {
@@ -115,6 +116,12 @@ impl Users {
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
+    }
+
+    /// What the user of that name, with a password of that hash, may do now.
+    pub(super) fn grant(&self, principal: &str, hash: &PasswordHash) -> Option<&Grant> {
+        let (now, principal) = self.by_name.get(principal.strip_prefix("user:")?)?;
+        principal.grant().filter(|_| now == hash)
     }
 
     /// The principal, if the same was right lately. Costs no argon2.

@@ -31,6 +31,14 @@ pub async fn configured(yaml: &str) -> App {
     App::start(layers.load().unwrap_or_else(|f| panic!("{f}"))).await.unwrap()
 }
 
+/// The password's hash, for `auth.users`; quick to verify, as no real one is.
+pub fn hash(password: &str) -> String {
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let quick = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    quick.hash_password(password.as_bytes()).unwrap().to_string()
+}
+
 pub async fn get(url: &str) -> (u16, String) {
     let response = reqwest::get(url).await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())

@@ -4,12 +4,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use url::form_urlencoded;
@@ -18,6 +18,7 @@ use super::Pictures;
 use super::newest::{interest, newest};
 use super::pictures::{Original, Width};
 use super::row::{BOUNDARY, Row};
+use crate::auth::Pass;
 use crate::bus::{Registry, Stream};
 use crate::fault::Code;
 use crate::http::{self, Problem, SessionMetrics};
@@ -37,7 +38,8 @@ pub struct Deps {
 /// Pictures a second that may be asked for.
 const FPS: std::ops::RangeInclusive<f64> = 0.1..=60.0;
 
-/// `/{stream}/snapshot.jpg` and `/{stream}/stream.mjpeg`.
+/// `/{stream}/snapshot.jpg` and `/{stream}/stream.mjpeg`; the latter ends with the
+/// [`Pass`] among its request's extensions.
 pub fn routes(deps: Deps) -> Router {
     Router::new()
         .route("/{stream}/snapshot.jpg", get(snapshot))
@@ -173,6 +175,7 @@ async fn row(
     Shared(deps): Shared<Deps>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    pass: Option<Extension<Pass>>,
     method: Method,
 ) -> Result<Response, Refused> {
     let asked_at = Instant::now();
@@ -197,7 +200,8 @@ async fn row(
         sessions.setup("ok");
         sessions.connected(asked_at.elapsed().as_secs_f64());
         let sent_bytes = sessions.sent_bytes(stream.name());
-        let row = Row::new(Arc::clone(&deps.pictures), stream, asked.width, asked.pace);
+        let pass = pass.map(|Extension(pass)| pass);
+        let row = Row::new(Arc::clone(&deps.pictures), stream, asked.width, asked.pace, pass);
         row.counted(sessions, sent_bytes, asked_at).body(version, file, (place, interest))
     };
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Pictures;
 use super::newest::newer;
 use super::pictures::Width;
+use crate::auth::Pass;
 use crate::bus::Stream;
 use crate::http::OutputSessions;
 
@@ -30,6 +31,8 @@ pub(super) struct Row {
     width: Option<Width>,
     /// Least time between two pictures.
     pace: Duration,
+    /// How long the viewer may see them.
+    pass: Option<Pass>,
 }
 
 /// A row that is counted.
@@ -65,8 +68,9 @@ impl Row {
         stream: Arc<Stream>,
         width: Option<Width>,
         pace: Duration,
+        pass: Option<Pass>,
     ) -> Self {
-        Self { pictures, stream, width, pace }
+        Self { pictures, stream, width, pace, pass }
     }
 
     /// Counts it as a viewer from now on.
@@ -78,6 +82,14 @@ impl Row {
     ) -> Counted {
         sessions.add("connected", 1);
         Counted { row: self, session: Session { sessions, sent_bytes, begun, end: "closed" } }
+    }
+
+    /// Returns once the viewer may see no more of them.
+    async fn expired(&self) {
+        match &self.pass {
+            Some(pass) => pass.over().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The newest picture after `version` that can be shown, and its version.
@@ -106,10 +118,20 @@ impl Counted {
         let rest = stream::unfold(
             (self, held, version, due),
             |(mut row, held, version, due)| async move {
-                sleep_until(due).await;
-                let Some((version, file)) = row.row.next(version).await else {
-                    row.session.end_with("source");
-                    return None;
+                let next = async {
+                    sleep_until(due).await;
+                    row.row.next(version).await.ok_or("source")
+                };
+                let next = tokio::select! {
+                    next = next => next,
+                    () = row.row.expired() => Err("expired"),
+                };
+                let (version, file) = match next {
+                    Ok(next) => next,
+                    Err(why) => {
+                        row.session.end_with(why);
+                        return None;
+                    }
                 };
                 row.session.sent_bytes.inc_by(file.len() as u64);
                 let due = Instant::now() + row.row.pace;

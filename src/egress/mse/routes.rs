@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 
 use super::Mse;
 use super::session::{MOST_MESSAGE_BYTES, Session};
+use crate::auth::Pass;
 use crate::bus::{Registry, SourceState, Stream};
 use crate::fault::Code;
 use crate::http::{self, Problem};
@@ -27,7 +28,8 @@ pub struct Deps {
 }
 
 /// `/{stream}/mse`. What is known to fail is told by a problem document before
-/// the socket is opened; a plain GET gets the same, or 426.
+/// the socket is opened; a plain GET gets the same, or 426. A viewer stays no
+/// longer than the [`Pass`] among its request's extensions.
 pub fn routes(deps: Deps) -> Router {
     Router::new().route("/{stream}/mse", get(watch)).with_state(deps)
 }
@@ -36,6 +38,7 @@ async fn watch(
     State(deps): State<Deps>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    pass: Option<Extension<Pass>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let asked = Instant::now();
@@ -47,7 +50,8 @@ async fn watch(
         sessions.setup(Code::ViewerLimit.as_str());
         Problem::from(Code::ViewerLimit)
     })?;
-    let session = Session::new(&deps.mse, stream, asked);
+    let pass = pass.map(|Extension(pass)| pass);
+    let session = Session::new(&deps.mse, stream, asked, pass);
     Ok(upgrade
         .max_message_size(MOST_MESSAGE_BYTES)
         .max_frame_size(MOST_MESSAGE_BYTES)

@@ -15,6 +15,7 @@ use tracing::debug;
 use super::Mse;
 use super::hello::{Able, Choice, Message, choose, not_here, refusal};
 use super::mux::Mux;
+use crate::auth::Pass;
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
 use crate::http::Problem;
@@ -53,6 +54,8 @@ enum End {
     Refused(Box<Problem>),
     /// The stream is there no more.
     StreamEnded,
+    /// It may see the stream no more.
+    Expired,
     /// We are stopping.
     Stopping,
 }
@@ -64,6 +67,7 @@ impl End {
             Self::Slow => "slow",
             Self::Refused(_) => "refused",
             Self::StreamEnded => "stream_ended",
+            Self::Expired => "expired",
             Self::Stopping => "stopping",
         }
     }
@@ -87,6 +91,7 @@ pub(super) struct Session {
     stream: Arc<Stream>,
     mux: Arc<Mux>,
     asked: Instant,
+    pass: Option<Pass>,
     sent: IntCounter,
     /// Whether it has been told `ok` or a fault, for the metric.
     set_up: bool,
@@ -97,7 +102,12 @@ pub(super) struct Session {
 
 impl Session {
     /// A viewer that asked for `stream` at `asked`.
-    pub(super) fn new(mse: &Arc<Mse>, stream: Arc<Stream>, asked: Instant) -> Self {
+    pub(super) fn new(
+        mse: &Arc<Mse>,
+        stream: Arc<Stream>,
+        asked: Instant,
+        pass: Option<Pass>,
+    ) -> Self {
         Self {
             mux: mse.mux(&stream),
             sent: mse.sessions.sent_bytes(stream.name()),
@@ -106,6 +116,7 @@ impl Session {
             _tracked: mse.tasks.token(),
             stream,
             asked,
+            pass,
             set_up: false,
         }
     }
@@ -117,8 +128,16 @@ impl Session {
         let began = Instant::now();
         let stop = self.mse.stop.clone();
         let mut line = Line::new(socket);
+        let pass = self.pass.take();
+        let expired = async {
+            match &pass {
+                Some(pass) => pass.over().await,
+                None => std::future::pending().await,
+            }
+        };
         let end = tokio::select! {
             end = self.serve(&mut line) => end,
+            () = expired => End::Expired,
             () = stop.cancelled() => End::Stopping,
         };
         if !self.set_up {
@@ -310,12 +329,14 @@ impl Line {
             End::Left => return,
             End::Slow => (close_code::POLICY, Code::ViewerSlow.as_str()),
             End::Refused(problem) => (close_code::POLICY, problem.code().as_str()),
+            End::Expired => (close_code::POLICY, Code::ViewerAuth.as_str()),
             End::StreamEnded | End::Stopping => (close_code::AWAY, end.as_str()),
         };
         let farewell = async {
             let problem = match end {
                 End::Refused(problem) => Some(refusal(problem)),
                 End::Slow => Some(refusal(&Code::ViewerSlow.into())),
+                End::Expired => Some(refusal(&Code::ViewerAuth.into())),
                 _ => None,
             };
             if let Some(problem) = problem {

@@ -85,6 +85,13 @@ async fn converse(mut socket: TcpStream, session: &mut Session) -> io::Result<&'
     let mut out = Vec::new();
     let mut deadline = Instant::now() + FIRST_REQUEST;
     loop {
+        let pass = session.pass();
+        let expired = async {
+            match &pass {
+                Some(pass) => pass.over().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // Requests first: a TEARDOWN must not wait for a fast camera.
             biased;
@@ -123,6 +130,7 @@ async fn converse(mut socket: TcpStream, session: &mut Session) -> io::Result<&'
                 }
                 deadline = Instant::now() + SILENCE;
             }
+            () = expired => return Ok("expired"),
             () = sleep_until(deadline) => return Ok("silent for too long"),
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::message::{Method, Request, Response, Status};
 use super::{Deps, outlet::Outlet, sdp};
-use crate::auth::{Action, Principal};
+use crate::auth::{Action, Pass, Principal};
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
 use crate::media::{Frame, FrameKind, MediaTime, Quality, TrackId};
@@ -131,6 +131,12 @@ impl Session {
             outlets: Vec::new(),
             playing: None,
         }
+    }
+
+    /// What a client that plays was let in with.
+    pub(super) fn pass(&self) -> Option<Pass> {
+        let stream = self.stream.as_ref()?.name().clone();
+        Some(Pass::new(Arc::clone(&self.deps.access), self.principal.clone(), stream))
     }
 
     /// Name of the stream in question, for the log.

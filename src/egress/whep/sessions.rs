@@ -26,6 +26,7 @@ use super::{Config, Metrics, candidates};
 use crate::auth::Principal;
 use crate::bus::Stream;
 use crate::fault::{Code, Fault};
+use crate::media::StreamName;
 
 /// How long [`Whep::close`] lets viewers be told.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -110,6 +111,15 @@ impl Whep {
             }
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, all_gone).await;
+    }
+
+    /// Sends away who may not stay; `may_stay` is asked about each session's
+    /// principal and stream.
+    pub async fn expel(&self, may_stay: impl Fn(&Principal, &StreamName) -> bool + Send) {
+        let leaving = self.shared.board().unlike(may_stay);
+        for (id, task) in leaving {
+            self.tasks.tell(task, Command::Leave(id, "expired")).await;
+        }
     }
 
     /// Makes a session: `plan` says what of the stream goes to which payload

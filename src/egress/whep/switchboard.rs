@@ -91,6 +91,16 @@ impl Switchboard {
         }
     }
 
+    /// The sessions for which `holds` is not true, and who serves them.
+    pub(super) fn unlike(
+        &self,
+        holds: impl Fn(&Principal, &StreamName) -> bool,
+    ) -> Vec<(SessionId, TaskId)> {
+        let unlike = |session: &Session| !holds(&session.principal, &session.stream);
+        let found = self.sessions.iter().filter(|(_, session)| unlike(session));
+        found.map(|(id, session)| (*id, session.task)).collect()
+    }
+
     pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
         self.sessions.get(&id)
     }

@@ -27,7 +27,7 @@ use self::credentials::Brought;
 use self::need::Need;
 use self::peer::Peer;
 use super::{HttpMetrics, Origin, Problem, request_problem};
-use crate::auth::{Access, Action, Attempt, Principal};
+use crate::auth::{Access, Action, Attempt, Pass, Principal};
 use crate::bus::Registry;
 use crate::fault::{Code, Fault};
 use crate::media::StreamName;
@@ -64,8 +64,8 @@ pub struct Gate {
     pub draining: Arc<AtomicBool>,
 }
 
-/// Middleware: lets through whoever may; the route finds the [`Principal`]
-/// among the request's extensions.
+/// Middleware: lets through whoever may; the route finds the [`Principal`], and
+/// for what lasts a [`Pass`], among the request's extensions.
 pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let policy = gate.policy.load_full();
     let pattern = request.extensions().get::<MatchedPath>().cloned();
@@ -75,8 +75,8 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
     let from_query = brought.token_in_query.clone();
 
     let admitted = gate.admit(&policy, need, brought, &mut request).await;
-    let principal = match admitted {
-        Ok(principal) => principal,
+    let (principal, stream) = match admitted {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
     if gate.draining.load(Ordering::Acquire) && need::begins_session(pattern, request.method()) {
@@ -84,6 +84,10 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
         return Problem::from(fault).into_response();
     }
     let only = principal.grant().and_then(|grant| grant.origin.clone());
+    if let Some(stream) = stream {
+        let pass = Pass::new(Arc::clone(&gate.access), principal.clone(), stream);
+        request.extensions_mut().insert(pass);
+    }
     request.extensions_mut().insert(principal);
     let mut response = next.run(request).await;
     if let Some(only) = only {
@@ -105,7 +109,7 @@ impl Gate {
         need: Need<'_>,
         brought: Brought,
         request: &mut Request,
-    ) -> Result<Principal, Refused> {
+    ) -> Result<(Principal, Option<StreamName>), Refused> {
         let refuse = |status, detail: &str| Box::new(request_problem(status, detail));
         let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
         let peer = Peer::of(peer.map(|peer| peer.0.ip()), request.headers(), &policy.proxies);
@@ -117,13 +121,15 @@ impl Gate {
             return Err(refuse(StatusCode::MISDIRECTED_REQUEST, detail));
         }
         if need == Need::Nothing {
-            return Ok(Principal::Anonymous);
+            return Ok((Principal::Anonymous, None));
         }
 
         let query = request.uri().query().unwrap_or_default().to_owned();
         let (action, stream) = match need {
             Need::Nothing | Need::List => (Action::List, None),
-            Need::Scrape if peer.is_in(&policy.scrape_from) => return Ok(Principal::Anonymous),
+            Need::Scrape if peer.is_in(&policy.scrape_from) => {
+                return Ok((Principal::Anonymous, None));
+            }
             Need::Scrape | Need::Admin => (Action::Admin, None),
             Need::View(parameter) => {
                 let params = request.extract_parts::<RawPathParams>().await.ok();
@@ -174,7 +180,7 @@ impl Gate {
         }
         let authorized = self.access.authorize(&principal, action, stream.as_ref());
         authorized.map_err(asks_for)?;
-        Ok(principal)
+        Ok((principal, stream))
     }
 
     /// The streams in question, for a callback that is asked one by one.
