@@ -9,6 +9,7 @@ mod watch;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -47,6 +48,10 @@ pub struct App {
     scheme: &'static str,
     admin: SocketAddr,
     readiness: Arc<Readiness>,
+    /// Nobody new is let in.
+    draining: Arc<AtomicBool>,
+    /// How long viewers go on after SIGTERM.
+    grace: Duration,
     /// Ends cameras, outputs and listeners.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -137,6 +142,7 @@ impl App {
         let pictures = Pictures::new(picture_metrics);
         families.register(Box::new(pictures.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let draining = Arc::new(AtomicBool::new(false));
         if let Some((tls, files)) = tls.zip(config.tls) {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
         }
@@ -160,7 +166,8 @@ impl App {
         }
         tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
-            let deps = rtsp::Deps { registry: registry.clone(), access: access.clone() };
+            let (registry, access) = (registry.clone(), access.clone());
+            let deps = rtsp::Deps { registry, access, draining: draining.clone() };
             tasks.spawn(rtsp::serve(listener, deps, stop.clone().cancelled_owned()));
         }
 
@@ -170,6 +177,8 @@ impl App {
             scheme: if secure { "https" } else { "http" },
             admin: admin.address()?,
             readiness: Arc::clone(&readiness),
+            draining: draining.clone(),
+            grace: config.drain,
             stop: stop.clone(),
             tasks: tasks.clone(),
             whep: whep.clone(),
@@ -182,7 +191,7 @@ impl App {
             policy: policy.clone(),
             metrics: http_metrics.clone(),
             loopback: viewer.address()?.ip().is_loopback(),
-            draining: Arc::default(),
+            draining,
         };
         let admin_gate = Gate { loopback: admin.address()?.ip().is_loopback(), ..gate.clone() };
         let viewers = Router::new()
@@ -239,7 +248,8 @@ impl App {
         self.admin
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops.
+    /// Runs until SIGTERM or SIGINT, then stops: after SIGTERM, which comes from
+    /// whatever will send viewers elsewhere, not before these had their time.
     pub async fn run_until_signal(self) -> Exit {
         let mut signals = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
@@ -255,6 +265,15 @@ impl App {
             }
         };
         let first = signalled().await;
+        if first == "SIGTERM" && !self.grace.is_zero() {
+            self.drain();
+            info!("{first}: nobody new is let in, stopping in {:?}", self.grace);
+            tokio::select! {
+                () = tokio::time::sleep(self.grace) => {}
+                // Somebody is in a hurry.
+                _ = signalled() => {}
+            }
+        }
         info!("{first}: stopping");
         tokio::select! {
             exit = self.stop() => exit,
@@ -265,9 +284,15 @@ impl App {
         }
     }
 
+    /// Not ready any more: who watches goes on, nobody new begins.
+    pub fn drain(&self) {
+        self.readiness.stopping();
+        self.draining.store(true, Ordering::Release);
+    }
+
     /// Not ready any more, cameras torn down, requests under way finished.
     pub async fn stop(self) -> Exit {
-        self.readiness.stopping();
+        self.drain();
         self.whep.close().await;
         self.stop.cancel();
         self.tasks.close();

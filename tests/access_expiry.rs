@@ -15,8 +15,9 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-/// How long the short tokens last; sessions are up well before.
-const SHORT: Duration = Duration::from_secs(8);
+/// How long the short tokens last: sessions are up well before, and nobody has
+/// given up yet on the WebRTC viewer that never comes.
+const SHORT: Duration = Duration::from_secs(5);
 /// Longest a session may go on beyond that.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -148,7 +149,7 @@ async fn a_playing_session_ends_with_its_token_and_one_beside_it_goes_on() {
         soon("WHEP", whep_over),
     );
     assert!(began.elapsed() > SHORT - Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(pictures > 20 && why == "viewer.auth", "MSE: {pictures}, {why}");
+    assert!(pictures > 5 && why == "viewer.auth", "MSE: {pictures}, {why}");
     assert!(picture_bytes > 1_000 && rtp_bytes > 1_000, "{picture_bytes}, {rtp_bytes}");
     assert!(!lasting.is_finished(), "a token that lasts");
     app.stop().await;

@@ -22,7 +22,11 @@ struct Gateway {
 
 impl Gateway {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments)
+        Self::start_with(&mut command(arguments))
+    }
+
+    fn start_with(command: &mut Command) -> Self {
+        let mut child = command
             .stderr(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -82,8 +86,16 @@ impl Gateway {
     }
 
     fn terminate(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.ended()
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    fn ended(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -111,6 +123,8 @@ fn command(arguments: &[&str]) -> Command {
         .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")
         .env("PORTHOLE__WEBRTC__LISTEN", "127.0.0.1:0")
         .env("PORTHOLE__RTSP__LISTEN", "127.0.0.1:0")
+        // Who waits for the end has nobody who watches.
+        .env("PORTHOLE__DRAIN", "0s")
         .env("RUST_LOG", "porthole=debug")
         .stdin(Stdio::null());
     command
@@ -278,4 +292,44 @@ async fn a_token_and_a_password_made_on_the_command_line_let_in_and_nothing_else
 
     let endless = command(&["token", "--stream", "yard", "--ttl", "1000000d", "--config", file]);
     assert_eq!({ endless }.output().unwrap().status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn after_sigterm_who_watches_goes_on_and_nobody_new_is_let_in() {
+    let mut camera = Gateway::start(&["demo"]);
+    camera.streams(|streams| streams[0]["state"] == "live").await;
+    let address = camera.logged(|line| line["rtsp"].is_string())["rtsp"].clone();
+    let url = format!("rtsp://{}/demo", address.as_str().unwrap());
+    let grace = Duration::from_secs(4);
+    let mut serve = command(&["serve", &url]);
+    let mut gateway = Gateway::start_with(serve.env("PORTHOLE__DRAIN", "4s"));
+    gateway.streams(|streams| streams[0]["state"] == "live").await;
+    let stream = format!("{}camera-1", gateway.pages);
+    let mut watching = reqwest::get(format!("{stream}/stream.mjpeg")).await.unwrap();
+    assert!(watching.chunk().await.unwrap().is_some());
+
+    let told = Instant::now();
+    gateway.signal("-TERM");
+    let ready = format!("{}/readyz", gateway.admin);
+    while get(&ready).await.0 == 200 {
+        assert!(told.elapsed() < Duration::from_millis(500), "still ready");
+    }
+    assert_eq!(get(&ready).await, (503, "stopping\n".to_owned()));
+    assert_eq!(get(&format!("{}/livez", gateway.admin)).await.0, 200);
+    for path in ["index.m3u8", "stream.mjpeg", "mse"] {
+        let refused = reqwest::get(format!("{stream}/{path}")).await.unwrap();
+        assert_eq!(refused.status(), 503, "{path}");
+        assert!(refused.headers().contains_key("retry-after"), "{path}");
+    }
+    let offer = reqwest::Client::new().post(format!("{stream}/whep")).body("v=0");
+    assert_eq!(offer.send().await.unwrap().status(), 503);
+
+    let mut last = told;
+    while let Ok(Some(_)) = watching.chunk().await {
+        last = Instant::now();
+    }
+    assert!(last - told > grace / 2, "the last picture came {:?} after it", last - told);
+    assert!(gateway.ended().success());
+    assert!((grace..grace * 3).contains(&told.elapsed()), "{:?}", told.elapsed());
+    camera.logged(|line| line["method"] == "Teardown");
 }

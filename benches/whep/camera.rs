@@ -54,7 +54,11 @@ pub(crate) fn start() -> Result<Camera, Failure> {
         Stream::new("camera".parse()?, Limits::default(), status, BusMetrics::unregistered());
     let registry = Registry::new();
     registry.insert(stream);
-    let deps = rtsp::Deps { registry: Arc::new(registry), access: Arc::new(Access::Open) };
+    let deps = rtsp::Deps {
+        registry: Arc::new(registry),
+        access: Arc::new(Access::Open),
+        draining: Arc::default(),
+    };
     runtime.spawn(rtsp::serve(listener, deps, std::future::pending()));
     let avc = Avc::new(Bytes::from_static(SPS), vec![Bytes::from_static(PPS)])?;
     runtime.spawn(play(publisher, avc));

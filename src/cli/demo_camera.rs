@@ -58,7 +58,11 @@ pub async fn start() -> io::Result<DemoCamera> {
         Stream::new(name, Limits::default(), status, BusMetrics::unregistered());
     let registry = Registry::new();
     registry.insert(stream);
-    let deps = rtsp::Deps { registry: Arc::new(registry), access: Arc::new(Access::Open) };
+    let deps = rtsp::Deps {
+        registry: Arc::new(registry),
+        access: Arc::new(Access::Open),
+        draining: Arc::default(),
+    };
 
     let mut tasks = JoinSet::new();
     tasks.spawn(play(Clip::bundled(), publisher));

@@ -16,6 +16,7 @@ mod reader;
 mod schema;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::auth::Rules;
 use crate::egress::{hls, rtsp, whep};
@@ -38,6 +39,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Most connections on the viewer listener.
     pub caps: Caps,
+    /// How long viewers go on after SIGTERM.
+    pub drain: Duration,
     /// Streams in the order they were written.
     pub streams: Vec<StreamConfig>,
     /// WebRTC.
@@ -83,6 +86,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9998)),
             tls: None,
             caps: Caps::default(),
+            drain: Duration::from_secs(3),
             streams: Vec::new(),
             webrtc: whep::Config::default(),
             hls: hls::Config::default(),

@@ -41,6 +41,9 @@ pub(super) fn config(
         }
         listeners::limits(&mut section, &mut config);
         let decode = section.take("snapshot").and_then(|item| on_or_off(&item)).unwrap_or(true);
+        let drain =
+            section.take("drain").and_then(|item| item.duration(Duration::ZERO, SECOND * 600));
+        config.drain = drain.unwrap_or(config.drain);
         if let Some(item) = section.take("streams") {
             config.streams = streams(item, decode);
         }

@@ -25,6 +25,7 @@ mod session;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use serve::serve;
 
@@ -45,4 +46,6 @@ pub struct Deps {
     pub registry: Arc<Registry>,
     /// Who may see them.
     pub access: Arc<Access>,
+    /// Set once we are stopping: who plays goes on, nobody new begins.
+    pub draining: Arc<AtomicBool>,
 }

@@ -11,7 +11,11 @@ use crate::bus::Registry;
 async fn server() -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let deps = Deps { registry: Arc::new(Registry::new()), access: Arc::new(Access::Open) };
+    let deps = Deps {
+        registry: Arc::new(Registry::new()),
+        access: Arc::new(Access::Open),
+        draining: Arc::default(),
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(listener, deps, async move { drop(stopped.await) }));
     (address, stop, task)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -188,6 +189,10 @@ impl Session {
         let fail = |status| Err(Response::new(status));
         let target = target(&request.url).ok_or_else(|| refusal(&Code::StreamUnknown.into()))?;
         let stream = self.authorized(&target)?;
+        if self.deps.draining.load(Ordering::Acquire) {
+            let fault = Fault::new(Code::ViewerLimit, "this gateway is stopping");
+            return Err(refusal(&fault));
+        }
         if request.header("Session").is_some() {
             self.check_session(request)?;
         }

@@ -21,7 +21,11 @@ fn yard() -> (Publisher, Session) {
         Stream::new(name, Limits::default(), status, BusMetrics::unregistered());
     let registry = Registry::new();
     registry.insert(stream);
-    let deps = Deps { registry: Arc::new(registry), access: Arc::new(Access::Open) };
+    let deps = Deps {
+        registry: Arc::new(registry),
+        access: Arc::new(Access::Open),
+        draining: Arc::default(),
+    };
     (publisher, Session::new(deps, None))
 }
 
