@@ -333,7 +333,9 @@ class PortholeCamera extends HTMLElement {
     poster.onload = () => {
       if (still.hidden && this.state === "connecting") still.hidden = !draw(poster, still);
     };
-    // Without one (an H.265 camera, an old gateway) the screen stays dark.
+    // Connecting comes first; and without a poster (an H.265 camera, an old
+    // gateway) the screen stays dark.
+    poster.fetchPriority = "low";
     poster.src = url.href;
   }
 

@@ -139,9 +139,11 @@ export async function startHouse(mounts, more) {
   try {
     house.cameras = await startCameras(mounts);
     const url = (mount) => `rtsp://127.0.0.1:${house.cameras.port}/${mount}`;
-    house.gateway = await startGateway(Object.fromEntries(mounts.map((mount) => [mount, url(mount)])), more);
+    // `yard=long-gop` is that clip under another name.
+    const names = mounts.map((mount) => mount.replace(/=.*/, ""));
+    house.gateway = await startGateway(Object.fromEntries(names.map((name) => [name, url(name)])), more);
     house.browser = await startChromium();
-    await Promise.all(mounts.map(house.gateway.whenLive));
+    await Promise.all(names.map(house.gateway.whenLive));
   } catch (error) {
     await house.stop();
     throw error;

@@ -1,6 +1,7 @@
 // The pages: the wall, and what they say when something does not work.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { ARTEFACTS, openPage, startCameras, startChromium, startGateway, until } from "./house.js";
 
@@ -139,5 +140,104 @@ test("a stream's page tells what is known of it", async () => {
   assert.match(facts, /H\.264 1280 × 720, PCMA/);
   await page.screenshot({ path: `${ARTEFACTS}/stream.png` });
   assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+/** What the statistics say, line by line. */
+async function statistics(page) {
+  const [keys, values] = await Promise.all(["dt", "dd"].map((kind) => page.locator(`.overlay ${kind}`).allInnerTexts()));
+  return Object.fromEntries(keys.map((key, at) => [key, values[at]]));
+}
+
+const NUMBERS = {
+  webrtc: {
+    Output: /^WebRTC · udp$/,
+    Codec: /^H\.264, PCMA$/,
+    Resolution: /^1280 × 720$/,
+    "Frame rate": /^2\d\.\d fps$/,
+    "Bit rate": /^(\d{3} k|\d\.\d\d M)bit\/s$/,
+    Loss: /^0\.0 %$/,
+    "Round trip": /^\d+ ms$/,
+    "Behind camera": /^\d+ ms$/,
+  },
+  mse: {
+    Output: /^MSE · websocket$/,
+    "Frame rate": /^2\d\.\d fps$/,
+    "Bit rate": /^(\d{3} k|\d\.\d\d M)bit\/s$/,
+    // TCP loses nothing, and tells nobody how long it takes.
+    Loss: /^–$/,
+    "Round trip": /^–$/,
+    "Behind camera": /^\d+ ms$/,
+  },
+};
+
+for (const [mode, wanted] of Object.entries(NUMBERS)) {
+  test(`statistics: ${mode}`, async () => {
+    const page = await openPage(browser, new URL(`front-door/?quality=main&mode=${mode}`, gateway.base).href);
+    await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+    await page.locator("porthole-camera").hover();
+    await page.getByRole("button", { name: "Statistics" }).click();
+    const fits = async () => {
+      const said = await statistics(page);
+      return Object.entries(wanted).every(([key, pattern]) => pattern.test(said[key] ?? ""));
+    };
+    await until("numbers", fits, 20_000).catch(async ({ message }) => {
+      throw new Error(`${message}: ${JSON.stringify(await statistics(page))}`);
+    });
+    await page.screenshot({ path: `${ARTEFACTS}/statistics-${mode}.png` });
+    await page.keyboard.press("s");
+    assert.equal(await page.locator(".overlay").isVisible(), false);
+    await page.close();
+  });
+}
+
+test("a snapshot is saved as large as the camera sends it", async () => {
+  const page = await openPage(browser, new URL("front-door/?quality=main", gateway.base).href);
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  await page.locator("porthole-camera").hover();
+  const [download] = await Promise.all([
+    page.waitForEvent("download", { timeout: 10_000 }),
+    page.getByRole("button", { name: "Save a snapshot" }).click(),
+  ]);
+  assert.match(download.suggestedFilename(), /^front-door-\d{4}-\d\d-\d\dT[\d-]{8}\.jpg$/);
+  const path = `${ARTEFACTS}/saved-snapshot.jpg`;
+  await download.saveAs(path);
+  const jpeg = `data:image/jpeg;base64,${readFileSync(path).toString("base64")}`;
+  const size = await page.evaluate(async (src) => {
+    const picture = Object.assign(new Image(), { src });
+    await picture.decode();
+    return [picture.naturalWidth, picture.naturalHeight];
+  }, jpeg);
+  assert.deepEqual(size, [1280, 720]);
+  await page.close();
+});
+
+test("the keyboard reaches every button, and pauses, mutes and fills the screen", async () => {
+  const page = await openPage(browser, new URL("front-door/", gateway.base).href);
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  const reached = new Set();
+  for (let i = 0; i < 20; i++) {
+    await page.keyboard.press("Tab");
+    reached.add(
+      await page.evaluate(() => {
+        let focused = document.activeElement;
+        while (focused?.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement;
+        return focused?.getAttribute("aria-label") ?? focused?.textContent;
+      }),
+    );
+  }
+  for (const name of ["Pause", "Unmute", "Full screen", "Statistics", "Save a snapshot", "All streams"]) {
+    assert.ok(reached.has(name), `${name}: ${[...reached].join(", ")}`);
+  }
+  const player = page.locator("porthole-camera");
+  await player.getByRole("button", { name: "Pause" }).focus();
+  await page.keyboard.press("k");
+  await page.waitForSelector("porthole-camera[data-state=paused]");
+  await page.keyboard.press("k");
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  await page.keyboard.press("m");
+  assert.equal(await player.locator("video.shown").evaluate((video) => video.muted), false);
+  await page.keyboard.press("f");
+  await until("full screen", () => page.evaluate(() => document.fullscreenElement?.localName === "porthole-camera"), 5000);
   await page.close();
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { assertFresh, looks, watch } from "./counter.js";
-import { openPage, startCameras, startHouse, until } from "./house.js";
+import { ARTEFACTS, openPage, startCameras, startHouse, until } from "./house.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "gop-30s", "bframes", "h265-aac", "mjpeg"];
 let house, cameras, gateway, browser;
@@ -90,12 +90,60 @@ test("MSE forgets what was shown, yet nothing that a picture depends on", async 
   await page.close();
 });
 
+test("iPhones' ManagedMediaSource plays where there is no other", async () => {
+  const page = await open("h264-aac/?mode=mse", (page) =>
+    page.addInitScript(() => {
+      // As Safari's: it opens for elements alone that no AirPlay takes away.
+      const { MediaSource } = window;
+      window.ManagedMediaSource = class extends MediaSource {};
+      delete window.MediaSource;
+      const { set } = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "src");
+      Object.defineProperty(HTMLMediaElement.prototype, "src", {
+        set(url) {
+          if (this.disableRemotePlayback) set.call(this, url);
+        },
+      });
+    }),
+  );
+  await playing(page, "MSE");
+  const { pictures } = await watch(page, 2000);
+  assert.ok(pictures.length >= 25, `${pictures.length} pictures in 2 s`);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("a still is there at once, while the moving picture is on its way", async () => {
+  const page = await open("h264-pcma/", (page) =>
+    page.route(/\/whep$/, async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await route.continue();
+    }),
+  );
+  const still = page.locator("canvas.still");
+  await still.waitFor({ timeout: 10_000 });
+  assert.equal(await page.locator("porthole-camera").getAttribute("data-state"), "connecting");
+  const shade = await still.evaluate((canvas) => canvas.getContext("2d").getImageData(canvas.width / 2, 20, 1, 1).data.join());
+  assert.notEqual(shade, "0,0,0,0", "a picture is drawn");
+  await page.screenshot({ path: `${ARTEFACTS}/poster.png` });
+  await playing(page, "WebRTC");
+  await still.waitFor({ state: "hidden" });
+  await page.close();
+});
+
+test("sound that a way cannot carry is missed aloud", async () => {
+  const page = await open("h264-aac/?mode=webrtc");
+  await playing(page, "WebRTC");
+  assert.equal(await page.locator(".notice").textContent(), "No sound over WebRTC");
+  await page.close();
+});
+
 test("a network that lets no WebRTC through gets MSE, two seconds later", async () => {
   const page = await open("h264-pcma/", blockWebrtc);
   await playing(page, "MSE");
   const seen = await states(page);
   const [connecting, live] = ["connecting", "live"].map((state) => seen.find((one) => one.state === state));
   assert.ok(live.at - connecting.at < 4500, `${live.at - connecting.at} ms`);
+  await page.screenshot({ path: `${ARTEFACTS}/udp-blocked.png` });
   await page.close();
 });
 
@@ -106,6 +154,7 @@ test("WebRTC alone says which paths were tried, and what to open", async () => {
   assert.match(words, /No network path to the gateway works for WebRTC/);
   assert.match(words, /tried 127\.0\.0\.1:9\/udp/);
   assert.match(words, /Open 9\/udp/);
+  await page.screenshot({ path: `${ARTEFACTS}/udp-blocked-webrtc-alone.png` });
   await page.close();
 });
 
@@ -143,6 +192,7 @@ test("an offer without H.264 is refused, and MSE plays", async () => {
   );
   await playing(page, "MSE");
   assert.ok(page.complaints.every((text) => /status of 422/.test(text)), page.complaints.join());
+  await page.screenshot({ path: `${ARTEFACTS}/h264-refused.png` });
   await page.close();
 });
 
@@ -154,6 +204,7 @@ test("H.265 in a browser that lacks it is named, way by way, with what to do", a
   assert.match(words, /MSE: this browser does not decode H\.265 \(hvc1\./);
   assert.match(words, /Use Safari, or Chrome or Edge on a device that decodes H\.265/);
   assert.deepEqual(page.complaints, [], "nothing was tried in vain");
+  await page.screenshot({ path: `${ARTEFACTS}/h265.png` });
   await page.close();
 });
 
@@ -169,6 +220,7 @@ test("a gateway with too many viewers says so", async () => {
   );
   await page.waitForSelector("porthole-camera[data-state=down]", { timeout: 20_000 });
   assert.match(await page.locator(".message").innerText(), /Too many viewers are connected\.\s+Try again in a moment/);
+  await page.screenshot({ path: `${ARTEFACTS}/too-many-viewers.png` });
   await page.close();
 });
 
@@ -182,6 +234,7 @@ test("MJPEG is drawn picture by picture, every one a camera sends", async () => 
   assert.deepEqual([now.width, now.height], [640, 360]);
   assert.ok(now.frames - before.frames >= 40, `${now.frames - before.frames} pictures in 2 s of 25 a second`);
   assert.deepEqual(page.complaints, []);
+  await page.screenshot({ path: `${ARTEFACTS}/mjpeg.png` });
   await page.close();
 });
 
@@ -210,6 +263,7 @@ test("nobody who does not look costs the gateway a session", async () => {
   await page.waitForSelector("porthole-camera[data-state=paused]", { timeout: 5000 });
   await until("no session", async () => (await sessions()) === 0, 5000);
   assert.equal(await page.locator("canvas.still").isHidden(), false, "the last picture stays");
+  await page.screenshot({ path: `${ARTEFACTS}/paused.png` });
   await hide(false);
   await playing(page, "WebRTC", 5000);
 
@@ -234,6 +288,7 @@ test("a camera that dies is told of, and seen 5 s after it is back, in another s
   await cameras.stop();
   const words = async (page) => await page.locator(".message").innerText();
   for (const page of pages) await until("the reason", async () => /camera/i.test(await words(page)), 15_000);
+  await pages[0].screenshot({ path: `${ARTEFACTS}/camera-off.png` });
 
   // The same URL, another picture.
   house.cameras = cameras = await startCameras(["h264-pcma=long-gop"], ["--port", String(port)]);
@@ -247,6 +302,7 @@ test("a camera that dies is told of, and seen 5 s after it is back, in another s
     }),
   );
   console.log(`seen again, ms after the gateway: ${took.map((ms, at) => `${Object.values(ways)[at]} ${ms}`).join(", ")}`);
+  await pages[0].screenshot({ path: `${ARTEFACTS}/camera-back-in-another-size.png` });
   for (const ms of took.slice(0, 2)) assert.ok(ms <= 5000, `${ms} ms`);
   await Promise.all(pages.map((page) => page.close()));
 });
