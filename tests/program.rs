@@ -333,3 +333,27 @@ async fn after_sigterm_who_watches_goes_on_and_nobody_new_is_let_in() {
     assert!((grace..grace * 3).contains(&told.elapsed()), "{:?}", told.elapsed());
     camera.logged(|line| line["method"] == "Teardown");
 }
+
+#[test]
+fn another_gateways_configuration_becomes_ours() {
+    let other = config("api:\n  listen: :1984\nstreams:\n  Yard: rtsp://10.0.0.6/\nffmpeg: {}\n");
+    let done = command(&["import", other.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    let said = String::from_utf8(done.stderr).unwrap();
+    let name = other.path().display();
+    assert!(said.contains(&format!("{name}:2:11: api.listen: ")), "{said}");
+    assert!(said.contains(&format!("{name}:4:3: streams.Yard: ")), "{said}");
+    assert!(said.contains(&format!("{name}:5:1: ffmpeg: not carried over: ")), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+
+    let ours = config(&String::from_utf8(done.stdout).unwrap());
+    let done = command(&["check", "--config", ours.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "valid: 1 streams\n");
+
+    let neither = config("cameras: {}\n");
+    for (file, code) in [(neither.path(), 78), ("/no/such/file".as_ref(), 78), ("--".as_ref(), 2)] {
+        let done = command(&["import", file.to_str().unwrap()]).output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{}", file.display());
+        assert!(done.stdout.is_empty() && !done.stderr.is_empty(), "{}", file.display());
+    }
+}

@@ -6,6 +6,7 @@ mod demo;
 pub mod demo_camera;
 mod doctor;
 mod healthcheck;
+mod import;
 mod logging;
 mod password;
 mod serve;
@@ -42,6 +43,7 @@ enum Command {
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Check(check::Check),
+    Import(import::Import),
     Healthcheck(healthcheck::Healthcheck),
     Token(token::Token),
     Password(password::Password),
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Check(check) => check.run(),
+        Command::Import(import) => import.run(),
         Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::Token(token) => token.run(),
         Command::Password(password) => password.run(),

@@ -74,6 +74,15 @@ pub(super) fn address(section: &mut Section<'_>, key: &'static str, value: &mut 
 /// the loopback one.
 pub(super) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
     let text = item.text()?;
+    let address = parse_address(&text);
+    if address.is_none() {
+        item.fault(format!("`{text}` is not an address and port such as 127.0.0.1:8080"));
+    }
+    address
+}
+
+/// What [`socket_address`] takes, as text.
+pub(super) fn parse_address(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -88,6 +97,5 @@ pub(super) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
             _ => {}
         }
     }
-    item.fault(format!("`{text}` is not an address and port such as 127.0.0.1:8080"));
     None
 }

@@ -10,6 +10,7 @@
 mod access;
 mod document;
 mod fault;
+mod import;
 mod layers;
 mod listeners;
 mod reader;
@@ -26,6 +27,7 @@ use crate::media::StreamName;
 use crate::pages;
 
 pub use fault::{ConfigFault, ConfigFaults};
+pub use import::{Imported, import};
 pub use layers::{Layers, default_file};
 
 /// Everything that can be configured, checked.

@@ -94,6 +94,14 @@ impl<'r> Item<'r> {
         matches!(self.node.value, Value::Map(_))
     }
 
+    /// The scalar as it stands in the file, variables and all.
+    pub(super) fn written(&self) -> Option<&str> {
+        match &self.node.value {
+            Value::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The scalar's text, variables filled in.
     pub(super) fn text(&self) -> Option<String> {
         match &self.node.value {
@@ -199,6 +207,21 @@ impl<'r> Section<'r> {
         let index = self.entries.iter().position(|(found, _)| found.text == key)?;
         let (_, node) = self.entries.remove(index);
         Some(self.reader.item(join(&self.path, key), node))
+    }
+
+    /// Whether there is such a key.
+    pub(super) fn has_key(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        self.entries.iter().any(|(found, _)| is_it(&found.text))
+    }
+
+    /// What nobody asked for.
+    pub(super) fn rest(self) -> Vec<(Key, Item<'r>)> {
+        let Self { reader, path, entries, .. } = self;
+        let item = |(key, node): (Key, Node)| {
+            let item = reader.item(join(&path, &key.text), node);
+            (key, item)
+        };
+        entries.into_iter().map(item).collect()
     }
 
     /// Reports every key that nobody asked for.
