@@ -8,11 +8,21 @@ const DISCONNECTED_MS = 2000;
 /** From NTP's epoch to Unix's, milliseconds. */
 const NTP_EPOCH_MS = 2_208_988_800_000;
 
+/** What RTP calls what `/api/streams` names.
+ * @type {Record<string, string>} */
+const MIME_TYPES = {
+  "H.264": "video/H264",
+  "H.265": "video/H265",
+  VP8: "video/VP8",
+  VP9: "video/VP9",
+  AV1: "video/AV1",
+};
+
 /** Why WebRTC cannot show a video track; empty if it may.
  * @param {import("./ways.js").Track | undefined} track */
 export function canReceive(track) {
   if (!("RTCPeerConnection" in window)) return "this browser has no WebRTC";
-  const mime = { "H.264": "video/H264", "H.265": "video/H265" }[track?.codec ?? "H.264"];
+  const mime = MIME_TYPES[track?.codec ?? "H.264"];
   if (!mime) return `it cannot carry ${track?.codec}`;
   const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs;
   const has = known?.some(({ mimeType }) => mimeType.toLowerCase() === mime.toLowerCase()) ?? true;

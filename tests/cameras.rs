@@ -54,6 +54,9 @@ async fn every_codec_arrives_whole_over_tcp_and_udp() {
         ("bframes", ["H.264", "AAC"]),
         ("h265-aac", ["H.265", "AAC"]),
         ("mjpeg", ["MJPEG", ""]),
+        ("vp8-opus", ["VP8", "Opus"]),
+        ("vp9-g722", ["VP9", "G722"]),
+        ("av1-l16", ["AV1", "L16"]),
     ];
     let cameras = Cameras::start(&mounts.map(|(mount, _)| mount));
     for (mount, codecs) in mounts {

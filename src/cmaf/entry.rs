@@ -12,7 +12,7 @@ pub(super) fn write(out: &mut Vec<u8>, track: &Track) {
         Codec::H264(avc) => visual(out, b"avc1", avc.size, |out| avc_config(out, avc)),
         // `hvc1`: parameter sets here and nowhere else, as Apple wants it.
         Codec::H265(hevc) => visual(out, b"hvc1", hevc.size, |out| hevc_config(out, hevc)),
-        Codec::Jpeg(_) | Codec::G722 => {}
+        Codec::Vp8(_) | Codec::Vp9(_) | Codec::Av1(_) | Codec::Jpeg(_) | Codec::G722 => {}
         Codec::Aac(aac) => audio(out, b"mp4a", aac.channels, aac.sample_rate, |out| esds(out, aac)),
         Codec::G711 { channels, .. } | Codec::L16 { channels } => {
             audio(out, b"fLaC", *channels, rate, |out| {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Avc, Hevc, MediaKind};
+use super::{Av1, Avc, Hevc, MediaKind, Vp8, Vp9};
 
 /// Picture size in luma samples, after cropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,12 @@ pub enum Codec {
     H264(Avc),
     /// H.265 / HEVC.
     H265(Hevc),
+    /// VP8.
+    Vp8(Vp8),
+    /// VP9.
+    Vp9(Vp9),
+    /// AV1.
+    Av1(Av1),
     /// Motion JPEG.
     Jpeg(Jpeg),
     /// MPEG-4 AAC.
@@ -79,7 +85,12 @@ impl Codec {
     /// Video or audio.
     pub fn kind(&self) -> MediaKind {
         match self {
-            Self::H264(_) | Self::H265(_) | Self::Jpeg(_) => MediaKind::Video,
+            Self::H264(_)
+            | Self::H265(_)
+            | Self::Vp8(_)
+            | Self::Vp9(_)
+            | Self::Av1(_)
+            | Self::Jpeg(_) => MediaKind::Video,
             Self::Aac(_)
             | Self::G711 { .. }
             | Self::G722
@@ -93,6 +104,9 @@ impl Codec {
         match self {
             Self::H264(_) => "H.264",
             Self::H265(_) => "H.265",
+            Self::Vp8(_) => "VP8",
+            Self::Vp9(_) => "VP9",
+            Self::Av1(_) => "AV1",
             Self::Jpeg(_) => "MJPEG",
             Self::Aac(_) => "AAC",
             Self::G711 { law: G711Law::A, .. } => "PCMA",
@@ -110,7 +124,7 @@ impl Codec {
         match self {
             Self::H264(avc) => Some(avc.codec_string()),
             Self::H265(hevc) => Some(hevc.codec_string()),
-            Self::Jpeg(_) | Self::G722 => None,
+            Self::Vp8(_) | Self::Vp9(_) | Self::Av1(_) | Self::Jpeg(_) | Self::G722 => None,
             Self::Aac(aac) => Some(format!("mp4a.40.{}", aac.object_type)),
             Self::G711 { .. } | Self::L16 { .. } => Some("flac".into()),
             Self::Opus { .. } => Some("opus".into()),
@@ -122,6 +136,9 @@ impl Codec {
         match self {
             Self::H264(avc) => Some(avc.size),
             Self::H265(hevc) => Some(hevc.size),
+            Self::Vp8(vp8) => Some(vp8.size),
+            Self::Vp9(vp9) => Some(vp9.size),
+            Self::Av1(av1) => Some(av1.size),
             Self::Jpeg(jpeg) => Some(jpeg.size),
             Self::Aac(_)
             | Self::G711 { .. }

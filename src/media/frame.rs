@@ -42,7 +42,9 @@ pub struct Draft {
     pub arrived: Instant,
     /// H.264/H.265: NAL units, each behind its length as 4 bytes big-endian
     /// (ISO/IEC 14496-15 §5.2), without parameter sets and access unit
-    /// delimiters. JPEG: a whole JFIF file. Audio: the bare codec payload
+    /// delimiters. VP8, VP9: a frame, of VP9 perhaps with frames that are not
+    /// shown (a superframe). AV1: a temporal unit of units with sizes, without
+    /// its delimiter. JPEG: a whole JFIF file. Audio: the bare codec payload
     /// (AAC without ADTS, samples of G.711, G.722 or L16, one Opus packet).
     pub data: Bytes,
 }

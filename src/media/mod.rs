@@ -4,6 +4,7 @@
 //! Not here: I/O, clocks, tasks, locks. Nothing in this room ever waits, and
 //! nothing in it trusts the bytes it reads.
 
+mod av1;
 mod codec;
 mod frame;
 mod h264;
@@ -13,8 +14,10 @@ mod name;
 mod reference_set;
 mod time;
 mod track;
+mod vpx;
 mod vui;
 
+pub use av1::{Av1, Obu, ObuKind, leb128, put_leb128};
 pub use codec::{Aac, Codec, G711Law, Jpeg, PixelSize};
 pub use frame::{Draft, Frame, FrameKind};
 pub use h264::{Avc, AvcPps, AvcSps, PicOrder, VuiPlace};
@@ -27,4 +30,5 @@ pub use name::{BadStreamName, Quality, StreamName};
 pub use reference_set::{ReferenceSet, ReferenceSets};
 pub use time::{ClockRate, MediaTime, WallTime};
 pub use track::{MediaKind, Track, TrackId, Tracks};
+pub use vpx::{Vp8, Vp9};
 pub use vui::Colour;

@@ -12,6 +12,7 @@ modulo the clip's length.
 
 import argparse
 import json
+import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
+Gst.init(None)
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / "cache"
 
@@ -40,6 +42,15 @@ H265 = (
 JPEG = ("jpegparse", "rtpjpegpay")
 AAC = ("aacparse ! audio/mpeg,stream-format=raw", "rtpmp4gpay")
 PCMA = ("identity", "rtppcmapay min-ptime=20000000 max-ptime=20000000")
+# In place of a payloader, where we cut the packets.
+PACKETS = "identity"
+VP8 = ("identity", "rtpvp8pay")
+VP9 = ("vp9parse ! video/x-vp9,alignment=super-frame", "rtpvp9pay")
+AV1 = ("av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu", PACKETS)
+PCM = "alawdec ! audioconvert ! audioresample ! audio/x-raw,channels={},rate={}"
+OPUS = (PCM.format(2, 48000) + " ! opusenc", "rtpopuspay")
+G722 = (PCM.format(1, 16000) + " ! avenc_g722", "rtpg722pay")
+L16 = (PCM.format(2, 44100) + ",format=S16BE", "rtpL16pay")
 MOUNTS = {
     "h264-pcma": (H264, PCMA),
     "h264-aac": (H264, AAC),
@@ -50,7 +61,51 @@ MOUNTS = {
     "h265-aac": (H265, AAC),
     "mjpeg": (JPEG,),
     "h264-slow": (H264,),
+    "vp8-opus": (VP8, OPUS),
+    "vp9-g722": (VP9, G722),
+    "av1-l16": (AV1, L16),
 }
+
+
+def leb128(data, at):
+    """A number of AV1 in `data`, and where it ends."""
+    value = shift = 0
+    while True:
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+class Av1Packets:
+    """AV1 in RTP, for which this GStreamer has no element: every unit in packets
+    of its own."""
+
+    caps = Gst.Caps.from_string("application/x-rtp,media=video,clock-rate=90000,encoding-name=AV1,payload=96")
+
+    def __init__(self):
+        self.number = 0
+
+    def of(self, data, pts):
+        """The packets of a temporal unit shown at `pts`."""
+        units, at = [], 0
+        while at < len(data):
+            header = data[at]
+            size, body = leb128(data, at + 1)
+            at = body + size
+            if header >> 3 & 15 != 2:  # a temporal delimiter stays behind
+                units.append(bytes([header & ~2]) + data[body:at])
+        for unit in units:
+            for i in range(0, len(unit), 1200):
+                ends = i + 1200 >= len(unit)
+                flags = (i > 0) << 7 | (not ends) << 6 | 1 << 4
+                flags |= (unit is units[0] and i == 0 and unit[0] >> 3 == 1) << 3
+                marker = unit is units[-1] and ends
+                ticks = pts * 9 // 100_000 & 0xFFFFFFFF
+                header = struct.pack("!BBHII", 0x80, marker << 7 | 96, self.number, ticks, 0xA51)
+                self.number = self.number + 1 & 0xFFFF
+                yield header + bytes([flags]) + unit[i : i + 1200]
 
 
 class Track:
@@ -74,7 +129,8 @@ def parse(path, tracks):
         f"! {parser} ! appsink name=sink{i} sync=false"
         for i, (parser, _) in enumerate(tracks)
     )
-    pipeline = Gst.parse_launch(f"filesrc location={path} ! qtdemux name=d {branches}")
+    demuxer = "qtdemux" if path.suffix == ".mov" else "matroskademux"
+    pipeline = Gst.parse_launch(f"filesrc location={path} ! {demuxer} name=d {branches}")
     pipeline.set_state(Gst.State.PLAYING)
     parsed = []
     for i, (_, payloader) in enumerate(tracks):
@@ -100,6 +156,10 @@ def parse(path, tracks):
     return parsed
 
 
+def payload_type(i, payloader):
+    return "" if payloader == PACKETS else f"pt={8 if 'pcma' in payloader else 96 + i}"
+
+
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One mount, shared by its clients as a camera's encoder is."""
 
@@ -120,7 +180,7 @@ class Factory(GstRtspServer.RTSPMediaFactory):
     def do_create_element(self, _url):
         sources = " ".join(
             f"appsrc name=src{i} format=time is-live=true block=false max-bytes=0 "
-            f"! {track.payloader} name=pay{i} pt={96 + i if 'pcma' not in track.payloader else 8}"
+            f"! {track.payloader} name=pay{i} {payload_type(i, track.payloader)}"
             for i, track in enumerate(self.tracks)
         )
         return Gst.parse_launch(f"( {sources} )")
@@ -133,7 +193,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         element = media.get_element()
         sources = [element.get_by_name(f"src{i}") for i in range(len(self.tracks))]
         for source, track in zip(sources, self.tracks):
-            source.set_property("caps", track.caps)
+            source.set_property("caps", Av1Packets.caps if track.payloader == PACKETS else track.caps)
+        av1 = Av1Packets()
         begun, started = time.monotonic(), time.time()
         say({"mount": self.name, "started": started})
         nth, loops = [0] * len(sources), [0] * len(sources)
@@ -145,12 +206,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
             wait = due[i] / Gst.SECOND - (time.monotonic() - begun)
             if wait > 0:
                 time.sleep(wait)
-            buffer = Gst.Buffer.new_wrapped(data)
-            buffer.pts, buffer.dts = track.length * loops[i] + pts, due[i]
-            if not key:
-                buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
-            if sources[i].emit("push-buffer", buffer) != Gst.FlowReturn.OK:
-                return
+            pts += track.length * loops[i]
+            for part in av1.of(data, pts) if track.payloader == PACKETS else [data]:
+                buffer = Gst.Buffer.new_wrapped(part)
+                buffer.pts, buffer.dts = pts, due[i]
+                if not key:
+                    buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
+                if sources[i].emit("push-buffer", buffer) != Gst.FlowReturn.OK:
+                    return
             nth[i] += 1
             if nth[i] == len(track.units):
                 nth[i], loops[i] = 0, loops[i] + 1
@@ -191,7 +254,6 @@ def main():
     given = options.parse_args()
 
     subprocess.run([HERE / "clips.sh"], check=True, stdout=sys.stderr)
-    Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(given.port)
@@ -199,7 +261,7 @@ def main():
     for mount in given.mounts:
         name, _, clip = mount.partition("=")
         clip = clip or name
-        tracks = parse(CACHE / f"{clip}.mov", MOUNTS[clip])
+        tracks = parse(next(CACHE.glob(f"{clip}.m??")), MOUNTS[clip])
         factory = Factory(name, tracks, given.transport)
         factories.append(factory)
         server.get_mount_points().add_factory(f"/{name}", factory)

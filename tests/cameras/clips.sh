@@ -14,12 +14,13 @@ flock 9
 
 # name, ffmpeg's options for the video, and for the sound
 clip() {
-  local out=$cache/$1.mov
+  local format=${format:-mov}
+  local out=$cache/$1.$format
   [ -s "$out" ] && [ "$out" -nt "$0" ] && return
   echo "making $1" >&2
   # shellcheck disable=SC2086 # options are words
   ffmpeg -hide_banner -loglevel error -y -r 25 -i "$video" \
-    -f alaw -ar 8000 -ac 1 -i "$demo/camera.alaw" $2 $3 -f mov "$cache/$1.part"
+    -f alaw -ar 8000 -ac 1 -i "$demo/camera.alaw" $2 $3 -f ${format/mkv/matroska} "$cache/$1.part"
   mv "$cache/$1.part" "$out"
 }
 
@@ -37,3 +38,7 @@ clip h265-aac "$small -c:v libx265 -preset ultrafast -crf 28 -x265-params log-le
 clip mjpeg "-vf scale=640:360 -pix_fmt yuvj420p -r 25 -c:v mjpeg -huffman default -q:v 6" "-an"
 # A substream: a key frame a second, and hardly a picture of two packets.
 clip h264-slow "-vf fps=5,scale=320:180 -pix_fmt yuv420p -c:v libx264 -preset veryfast -crf 34 -threads 1 -profile:v baseline -g 5 -keyint_min 5 -sc_threshold 0" "-an"
+# Sound of other kinds is made of this when the camera starts.
+format=mkv clip vp8-opus "$small -c:v libvpx -deadline realtime -cpu-used 8 -b:v 1M -g 50 -auto-alt-ref 0 -lag-in-frames 0" "-c:a copy"
+format=mkv clip vp9-g722 "$small -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 50 -auto-alt-ref 0 -lag-in-frames 0" "-c:a copy"
+format=mkv clip av1-l16 "$small -c:v libaom-av1 -usage realtime -cpu-used 8 -b:v 1M -g 50 -lag-in-frames 0" "-c:a copy"

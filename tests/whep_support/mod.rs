@@ -130,17 +130,24 @@ pub(crate) fn encode(profile: &[&str]) -> Clip {
     parse(&out.stdout)
 }
 
-/// Annex B, with an access unit delimiter before each picture.
-fn parse(stream: &[u8]) -> Clip {
+/// The NAL units of an Annex B stream.
+pub(crate) fn units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut starts: Vec<usize> = (0..stream.len().saturating_sub(3))
         .filter(|&at| stream[at..at + 3] == [0, 0, 1])
         .map(|at| at + 3)
         .collect();
     starts.push(stream.len() + 3);
+    let ends: Vec<usize> = starts.iter().skip(1).map(|start| start - 3).collect();
+    starts.into_iter().zip(ends).map(|(start, end)| {
+        let unit = &stream[start..end];
+        &unit[..unit.iter().rposition(|b| *b != 0).unwrap() + 1]
+    })
+}
+
+/// Annex B, with an access unit delimiter before each picture.
+fn parse(stream: &[u8]) -> Clip {
     let (mut sps, mut pps, mut pictures) = (None, Vec::new(), Vec::<Vec<&[u8]>>::new());
-    for pair in starts.windows(2) {
-        let unit = &stream[pair[0]..pair[1] - 3];
-        let unit = &unit[..unit.iter().rposition(|b| *b != 0).unwrap() + 1];
+    for unit in units(stream) {
         match unit[0] & 0x1f {
             7 => sps = Some(Bytes::copy_from_slice(unit)),
             8 => pps.push(Bytes::copy_from_slice(unit)),

@@ -33,27 +33,33 @@ pub(super) fn verdict(probe: &Probe, output: &str, browser: &str) -> Verdict {
         return no("nothing was received");
     }
     match output {
-        "WebRTC" => web_rtc(video, audio),
+        "WebRTC" => web_rtc(video, audio, browser),
         "HLS" => hls(video, browser),
         _ => no("not in this version of porthole yet"),
     }
 }
 
-fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>) -> Verdict {
+fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>, browser: &str) -> Verdict {
     match video.and_then(|video| video.codec.as_ref().map(|codec| (video, codec))) {
-        Some((video, Codec::H264(_))) if video.reordered => {
+        Some((video, Codec::H264(_) | Codec::H265(_))) if video.reordered => {
             no("B-frames: switch them off in the camera, or set its profile to Baseline")
         }
-        Some((_, Codec::H264(_))) => match audio.and_then(|audio| audio.codec.as_ref()) {
-            Some(codec @ (Codec::Aac(_) | Codec::L16 { .. })) => {
-                yes(format!("without sound: no {} in WebRTC; G.711 would play", codec.name()))
-            }
+        Some((_, Codec::H265(_))) if browser == "Firefox" => {
+            no("H.265: set the camera to H.264, or name its H.264 stream as `substream`")
+        }
+        Some((_, Codec::H265(_))) if browser == "Chrome" => {
+            yes("only where the computer's graphics chip decodes H.265")
+        }
+        Some((_, Codec::Av1(_))) if matches!(browser, "Safari" | "iOS") => {
+            yes("only where the device decodes AV1")
+        }
+        Some((_, Codec::Jpeg(_))) => {
+            no("MJPEG: set the camera to H.264, or name its H.264 stream as `substream`")
+        }
+        Some(_) => match audio.and_then(|audio| audio.codec.as_ref()) {
+            Some(Codec::Aac(_)) => yes("without sound: no AAC in WebRTC; G.711 would play"),
             _ => yes(""),
         },
-        Some((_, other)) => {
-            let substream = "or name its H.264 stream as `substream`";
-            no(format!("{}: set the camera to H.264, {substream}", other.name()))
-        }
         None if video.is_some() => no("the camera sends no parameter sets"),
         None => yes("sound only"),
     }
@@ -66,7 +72,9 @@ fn has_rare_key_frames(video: &Seen) -> bool {
 
 fn hls(video: Option<&Seen>, browser: &str) -> Verdict {
     match video.and_then(|video| video.codec.as_ref()) {
-        Some(Codec::Jpeg(_)) => no("MJPEG: set the camera to H.264"),
+        Some(codec @ (Codec::Jpeg(_) | Codec::Vp8(_) | Codec::Vp9(_) | Codec::Av1(_))) => {
+            no(format!("{}: set the camera to H.264", codec.name()))
+        }
         Some(Codec::H265(_)) => match browser {
             "Safari" | "iOS" => yes(""),
             "Chrome" => no("H.265 plays only where the computer's graphics chip decodes it"),

@@ -68,6 +68,15 @@ fn media(sdp: &mut String, track: &Track) -> std::fmt::Result {
                 pps.join(",")
             )?;
         }
+        Codec::Vp8(_) => write!(sdp, "a=rtpmap:{pt} VP8/{hz}\r\n")?,
+        Codec::Vp9(vp9) => {
+            let profile = vp9.profile;
+            write!(sdp, "a=rtpmap:{pt} VP9/{hz}\r\na=fmtp:{pt} profile-id={profile}\r\n")?;
+        }
+        Codec::Av1(av1) => {
+            let profile = av1.profile;
+            write!(sdp, "a=rtpmap:{pt} AV1/{hz}\r\na=fmtp:{pt} profile={profile}\r\n")?;
+        }
         Codec::Aac(aac) => {
             write!(sdp, "a=rtpmap:{pt} mpeg4-generic/{hz}/{}\r\n", aac.channels)?;
             write!(

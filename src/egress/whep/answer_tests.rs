@@ -14,15 +14,15 @@ const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n";
 
 fn plan(offer: &Offer) -> Plan {
-    let avc = Avc {
+    let avc = Codec::H264(Avc {
         sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xc0, 0x1f]),
         pps: Vec::new(),
         size: PixelSize { width: 16, height: 16 },
         max_num_reorder_frames: Some(0),
-    };
-    let video = offer.h264(&avc).cloned();
+    });
+    let video = offer.video(&avc).cloned();
     let rtx = video.as_ref().and_then(|codec| offer.rtx(codec)).cloned();
-    let audio = offer.audio(&Codec::G711 { law: G711Law::A, channels: 1 }).cloned();
+    let audio = offer.audio(&Codec::G711 { law: G711Law::A, channels: 1 }, 8_000).cloned();
     Plan { video, rtx, audio }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::Command;
-use super::reorder;
+use super::reorder::Order;
 use super::round::{Round, Seat};
 use super::shared::Shared;
 use super::switchboard::SessionId;
@@ -28,6 +28,7 @@ pub(super) struct Fanout {
     seats: HashMap<SessionId, Seat>,
     round: Round,
     tracks: Option<Arc<Tracks>>,
+    order: Order,
 }
 
 impl Fanout {
@@ -40,6 +41,7 @@ impl Fanout {
             tasks,
             seats: HashMap::new(),
             tracks: None,
+            order: Order::default(),
         }
     }
 
@@ -96,7 +98,7 @@ impl Fanout {
         if !shown.into_iter().flatten().any(|track| track.id == frame.track) {
             return;
         }
-        if reorder::is_surprise(frame) {
+        if self.order.is_surprise(frame) {
             // They ask anew, and are told.
             self.close_all("bframes").await;
             return;

@@ -21,7 +21,7 @@ pub(in super::super) fn offer() -> (Offer, Plan) {
     let offer = Offer::read(&text).unwrap();
     assert!(offer.wants(MediaKind::Audio));
     let codec = crate::media::Codec::G711 { law: crate::media::G711Law::A, channels: 1 };
-    let audio = offer.audio(&codec).cloned();
+    let audio = offer.audio(&codec, 8_000).cloned();
     (offer, Plan { audio, ..Plan::default() })
 }
 

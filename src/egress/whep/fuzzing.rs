@@ -15,7 +15,7 @@ pub fn offer(text: &str) {
         let _ = (offer.wants(kind), offer.codec_names(kind));
     }
     for codec in [Codec::G711 { law: G711Law::A, channels: 1 }, Codec::Opus { channels: 2 }] {
-        if let Some(found) = offer.audio(&codec) {
+        if let Some(found) = offer.audio(&codec, 8_000) {
             let _ = offer.rtx(found);
         }
     }
@@ -24,15 +24,15 @@ pub fn offer(text: &str) {
 /// Reads what an offer says of the connection, and answers it.
 pub fn negotiate(text: &str) {
     let Ok(offer) = offer::Offer::read(text) else { return };
-    let avc = Avc {
+    let avc = Codec::H264(Avc {
         sps: bytes::Bytes::from_static(&[0x67, 0x42, 0xc0, 0x1f]),
         pps: Vec::new(),
         size: PixelSize { width: 16, height: 16 },
         max_num_reorder_frames: None,
-    };
-    let video = offer.h264(&avc).cloned();
+    });
+    let video = offer.video(&avc).cloned();
     let rtx = video.as_ref().and_then(|codec| offer.rtx(codec)).cloned();
-    let audio = offer.audio(&Codec::Opus { channels: 2 }).cloned();
+    let audio = offer.audio(&Codec::Opus { channels: 2 }, 48_000).cloned();
     let plan = Plan { video, rtx, audio };
     let local = Local { ufrag: "ours", password: "secret", fingerprint: "AA" };
     let answer = offer.answer(

@@ -3,7 +3,7 @@
 //! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
 //! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
 //! media thread (`threads`, `tasks`, `fanout`, `round`, `viewer`, `place`),
-//! frames as RTP payloads (`packetizer`), the engine behind a narrow interface
+//! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
 //! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
 //! port of all viewers (`socket`, `switchboard`).
 //! Not here: cameras, transcoding, players.
@@ -31,6 +31,7 @@ pub mod fuzzing;
 mod group;
 mod link;
 mod metrics;
+mod narrowband;
 mod nomination;
 mod offer;
 mod packetizer;

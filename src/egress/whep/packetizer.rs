@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::narrowband::{self, Narrowband};
 use super::reorder;
 use crate::media::{ClockRate, Codec, Frame, FrameKind, MediaKind, WallTime};
 use crate::rtp::{self, Payload};
@@ -37,31 +38,60 @@ pub(super) struct Packets {
     pub(super) payloads: Vec<Payload>,
 }
 
-impl Packets {
-    /// The frame's payloads; `None` for a codec WebRTC does not carry here.
-    pub(super) fn of(frame: &Frame) -> Option<Self> {
+/// Cuts a stream's frames, one after the other.
+#[derive(Default)]
+pub(super) struct Packetizer {
+    narrowband: Option<Narrowband>,
+}
+
+impl Packetizer {
+    /// The frame's payloads; `None` for a codec that WebRTC does not carry
+    /// here, and for sound that is still short of a packet.
+    pub(super) fn packets(&mut self, frame: &Frame) -> Option<Packets> {
         let track = frame.track()?;
         let cut = |codec: &Codec| rtp::cut(codec, frame.kind, &frame.data, MAX_PAYLOAD);
-        let (hz, payloads) = match &track.codec {
+        let ticks = |hz| Some(frame.pts.rescaled(ClockRate::new(hz)?));
+        let (ticks, payloads) = match &track.codec {
             Codec::H264(avc) if frame.kind == FrameKind::Key => {
-                (90_000, cut(&Codec::H264(reorder::ordered_sets(avc))))
+                (ticks(90_000)?, cut(&Codec::H264(reorder::ordered_sets(avc))))
             }
-            Codec::H264(_) => (90_000, cut(&track.codec)),
-            Codec::G711 { channels: 1, .. } | Codec::G722 => (8_000, telephone(&frame.data)),
-            Codec::Opus { .. } if frame.data.len() <= MAX_OPUS => (48_000, cut(&track.codec)),
+            Codec::H264(_) | Codec::H265(_) | Codec::Vp8(_) | Codec::Vp9(_) | Codec::Av1(_) => {
+                (ticks(90_000)?, cut(&track.codec))
+            }
+            Codec::G711 { channels: 1, .. } | Codec::G722 => {
+                (ticks(8_000)?, telephone(&frame.data))
+            }
+            Codec::L16 { channels } => {
+                let narrowband = self.narrowband(track.rate.hz(), *channels)?;
+                let (ticks, data) = narrowband.push(ticks(8_000)?, &frame.data)?;
+                (ticks, telephone(&data))
+            }
+            Codec::Opus { .. } if frame.data.len() <= MAX_OPUS => {
+                (ticks(48_000)?, cut(&track.codec))
+            }
             _ => return None,
         };
-        (!payloads.is_empty()).then_some(Self {
+        (!payloads.is_empty()).then_some(Packets {
             sequence: frame.sequence,
             kind: track.kind(),
             codec: track.codec.name(),
             entry: frame.is_entry_point(),
-            ticks: frame.pts.rescaled(ClockRate::new(hz)?),
+            ticks,
             wall: frame.wall,
             payloads,
         })
     }
 
+    fn narrowband(&mut self, rate: u32, channels: u8) -> Option<&mut Narrowband> {
+        if !self.narrowband.as_ref().is_some_and(|made| made.fits(rate, channels)) {
+            let carries = narrowband::carries(rate);
+            self.narrowband = carries.then(|| Narrowband::new(rate, channels));
+        }
+        self.narrowband.as_mut()
+    }
+}
+
+impl Packets {
     /// Bytes of all payloads.
     pub(super) fn bytes(&self) -> usize {
         self.payloads.iter().map(Payload::size).sum()

@@ -7,34 +7,51 @@ use bytes::Bytes;
 
 use crate::bus::{Join, Seen, Stream};
 use crate::media::{
-    Avc, AvcSps, BitReader, BitWriter, Codec, Frame, NalUnits, PicOrder, Track, escape, unescape,
+    Avc, AvcSps, BitReader, BitWriter, Codec, Frame, FrameKind, MediaTime, NalUnits, PicOrder,
+    escape, unescape,
 };
 
-/// Whether the SPS leaves room for B-frames.
-pub(super) fn is_possible(avc: &Avc) -> bool {
-    avc.max_num_reorder_frames != Some(0)
+/// Whether the parameters leave room for B-frames.
+pub(super) fn is_possible(codec: &Codec) -> bool {
+    match codec {
+        Codec::H264(avc) => avc.max_num_reorder_frames != Some(0),
+        Codec::H265(hevc) => hevc.max_num_reorder_pics > 0,
+        _ => false,
+    }
 }
 
 /// Whether the stream's newest group of pictures has B-frames.
 pub(super) fn seen_in(stream: &Stream) -> bool {
     let mut reader = stream.subscribe("whep", Join::NewestKey);
+    let mut order = Order::default();
     std::iter::from_fn(|| reader.try_next()).any(|seen| match seen {
-        Seen::Frame(frame) => is_h264(&frame) && has_b_slices(&frame.data),
+        Seen::Frame(frame) => order.is_surprise(&frame),
         Seen::Skipped(_) => false,
     })
 }
 
-/// Whether this frame is a surprise: a B-frame where none had come before.
-pub(super) fn is_surprise(frame: &Frame) -> bool {
-    let possible = |track: &Track| match &track.codec {
-        Codec::H264(avc) => is_possible(avc),
-        _ => false,
-    };
-    frame.track().is_some_and(possible) && has_b_slices(&frame.data)
+/// Looks whether pictures come in the order in which they are shown.
+#[derive(Default)]
+pub(super) struct Order {
+    shown: Option<MediaTime>,
 }
 
-fn is_h264(frame: &Frame) -> bool {
-    frame.track().is_some_and(|track| matches!(track.codec, Codec::H264(_)))
+impl Order {
+    /// Whether this frame is one of those that are shown in another order. An
+    /// H.264 slice says so. H.265 encoders call slices B that refer to the past
+    /// alone, so there the times must tell.
+    pub(super) fn is_surprise(&mut self, frame: &Frame) -> bool {
+        let Some(track) = frame.track().filter(|track| is_possible(&track.codec)) else {
+            return false;
+        };
+        if matches!(track.codec, Codec::H264(_)) {
+            return has_b_slices(&frame.data);
+        }
+        let back = self.shown.is_some_and(|shown| frame.pts < shown);
+        self.shown = Some(frame.pts);
+        // A camera's clock may be set back between groups of pictures.
+        back && frame.kind == FrameKind::Delta
+    }
 }
 
 /// Whether a picture has a slice that may refer to later pictures.

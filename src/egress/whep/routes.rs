@@ -19,7 +19,7 @@ use crate::auth::Principal;
 use crate::bus::{Join, Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
 use crate::http::{self, Problem};
-use crate::media::{Codec, MediaKind, Tracks};
+use crate::media::{MediaKind, Tracks};
 
 /// How long a viewer's request waits for the stream's first frame. A camera
 /// connects within a second or two; longer waits are the page's to repeat.
@@ -176,8 +176,8 @@ async fn tracks(stream: &Arc<Stream>, offer: &Offer) -> Result<Arc<Tracks>, Prob
 /// Whether the viewer would see nothing before a key frame. Of a codec that it
 /// is not sent anyway it is told at once.
 fn needs_key_frame(tracks: &Tracks, offer: &Offer) -> bool {
-    let h264 = tracks.video().is_some_and(|track| matches!(track.codec, Codec::H264(_)));
-    h264 && !(is_sound_only(offer) && tracks.audio().is_some())
+    let video = tracks.video().is_some_and(|track| offer.video(&track.codec).is_some());
+    video && !(is_sound_only(offer) && tracks.audio().is_some())
 }
 
 /// Somebody who asks for sound alone may have it.
@@ -205,18 +205,18 @@ fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fau
         Fault::new(Code::VideoUnplayable, detail)
     };
     if let Some(track) = video.filter(|_| !(is_sound_only(offer) && audio.is_some())) {
-        let Codec::H264(avc) = &track.codec else { return Err(unplayable(track.codec.name())) };
         // Cameras announce more than they do: what they send decides.
-        if reorder::is_possible(avc) && reorder::seen_in(stream) {
+        if reorder::is_possible(&track.codec) && reorder::seen_in(stream) {
             return Err(Code::Bframes.into());
         }
-        let codec = offer.h264(avc).ok_or_else(|| unplayable("H.264"))?;
+        let codec =
+            offer.video(&track.codec).ok_or_else(|| unplayable(&offer.lacking(&track.codec)))?;
         plan.rtx = offer.rtx(codec).cloned();
         plan.video = Some(codec.clone());
         codecs[0] = Some(track.codec.name());
     }
     if let Some(track) = audio
-        && let Some(codec) = offer.audio(&track.codec)
+        && let Some(codec) = offer.audio(&track.codec, track.rate.hz())
     {
         plan.audio = Some(codec.clone());
         codecs[1] = Some(track.codec.name());

@@ -14,17 +14,20 @@
 mod aac;
 mod access_unit;
 mod audio;
+mod av1;
 mod fmtp;
 mod h264;
 mod h265;
 mod jpeg;
 mod latm;
 mod limit;
+mod picture;
 mod picture_order;
 mod references;
 mod reorder;
 mod sets;
 mod video;
+mod vpx;
 
 use std::collections::VecDeque;
 
@@ -104,6 +107,9 @@ pub struct Depacketizer(Payload);
 enum Payload {
     H264(Box<video::Video<h264::H264>>),
     H265(Box<video::Video<h265::H265>>),
+    Vp8(Box<picture::Pictures<vpx::RtpVp8>>),
+    Vp9(Box<picture::Pictures<vpx::RtpVp9>>),
+    Av1(Box<picture::Pictures<av1::RtpAv1>>),
     Jpeg(Box<jpeg::RtpJpeg>),
     Aac(Box<aac::RtpAac>),
     Latm(Box<latm::RtpLatm>),
@@ -133,6 +139,9 @@ impl Depacketizer {
             (MediaKind::Video, "h265" | "hevc") => {
                 Payload::H265(Box::new(video::Video::new(h265::H265::new(&fmtp)?, clock_rate)))
             }
+            (MediaKind::Video, "vp8") => Payload::Vp8(Box::default()),
+            (MediaKind::Video, "vp9") => Payload::Vp9(Box::default()),
+            (MediaKind::Video, "av1") => Payload::Av1(Box::default()),
             (MediaKind::Video, "jpeg") => Payload::Jpeg(Box::default()),
             (MediaKind::Audio, "mpeg4-generic") => {
                 Payload::Aac(Box::new(aac::RtpAac::new(&fmtp, clock_rate, channels)?))
@@ -154,6 +163,9 @@ impl Depacketizer {
         match &mut self.0 {
             Payload::H264(video) => video.after_loss = policy,
             Payload::H265(video) => video.after_loss = policy,
+            Payload::Vp8(video) => video.after_loss = policy,
+            Payload::Vp9(video) => video.after_loss = policy,
+            Payload::Av1(video) => video.after_loss = policy,
             Payload::Jpeg(_) | Payload::Aac(_) | Payload::Latm(_) | Payload::Plain(_) => {}
         }
         self
@@ -165,6 +177,9 @@ impl Depacketizer {
         match &self.0 {
             Payload::H264(video) => video.codec.as_ref(),
             Payload::H265(video) => video.codec.as_ref(),
+            Payload::Vp8(video) => video.codec.as_ref(),
+            Payload::Vp9(video) => video.codec.as_ref(),
+            Payload::Av1(video) => video.codec.as_ref(),
             Payload::Jpeg(jpeg) => jpeg.codec.as_ref(),
             Payload::Aac(aac) => Some(&aac.codec),
             Payload::Latm(latm) => latm.codec.as_ref(),
@@ -182,6 +197,9 @@ impl Depacketizer {
         match &mut self.0 {
             Payload::H264(video) => video.push(packet),
             Payload::H265(video) => video.push(packet),
+            Payload::Vp8(video) => video.push(packet),
+            Payload::Vp9(video) => video.push(packet),
+            Payload::Av1(video) => video.push(packet),
             Payload::Jpeg(jpeg) => jpeg.push(packet),
             Payload::Aac(aac) => aac.push(packet),
             Payload::Latm(latm) => latm.push(packet),
@@ -199,6 +217,9 @@ impl Depacketizer {
         match &self.0 {
             Payload::H264(video) => video.discarded,
             Payload::H265(video) => video.discarded,
+            Payload::Vp8(video) => video.discarded,
+            Payload::Vp9(video) => video.discarded,
+            Payload::Av1(video) => video.discarded,
             Payload::Jpeg(jpeg) => jpeg.discarded,
             Payload::Aac(aac) => aac.discarded,
             Payload::Latm(latm) => latm.discarded,
@@ -210,6 +231,9 @@ impl Depacketizer {
         match &mut self.0 {
             Payload::H264(video) => &mut video.ready,
             Payload::H265(video) => &mut video.ready,
+            Payload::Vp8(video) => &mut video.ready,
+            Payload::Vp9(video) => &mut video.ready,
+            Payload::Av1(video) => &mut video.ready,
             Payload::Jpeg(jpeg) => &mut jpeg.ready,
             Payload::Aac(aac) => &mut aac.ready,
             Payload::Latm(latm) => &mut latm.ready,
@@ -225,7 +249,6 @@ fn unsupported(media: MediaKind, encoding_name: &str) -> Unsupported {
         "mp4v-es" => "MPEG-4 Part 2",
         "mpv" | "mp2t" | "mp2p" => "MPEG-2",
         "h263" | "h263-1998" | "h263-2000" => "H.263",
-        "vp8" | "vp9" | "av1" => "VP8, VP9 or AV1 over RTSP",
         "mpa" | "mpa-robust" => "MPEG audio (MP1 to MP3)",
         "dvi4" => "IMA ADPCM",
         name if name.starts_with("g726") => "G.726 ADPCM",

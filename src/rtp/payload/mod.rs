@@ -1,10 +1,12 @@
-//! Frames as RTP payloads: H.264 (RFC 6184), H.265 (RFC 7798), AAC-hbr
-//! (RFC 3640), G.711, G.722 and L16 (RFC 3551), Opus (RFC 7587).
+//! Frames as RTP payloads: H.264 (RFC 6184), H.265 (RFC 7798), VP8 (RFC 7741),
+//! VP9 (RFC 9628), AV1 (the Alliance's format), AAC-hbr (RFC 3640), G.711,
+//! G.722 and L16 (RFC 3551), Opus (RFC 7587).
 //!
-//! Nothing of a frame is copied: a payload is a few bytes made for it and a
+//! But for AV1, whose units lose their sizes, nothing of a frame is copied: a payload is a few bytes made for it and a
 //! part of the frame. Fragments of one unit have the same size but for the
 //! last, since a packet longer than its predecessor ends a batch (UDP GSO).
 
+mod av1;
 mod nal;
 
 use bytes::Bytes;
@@ -70,6 +72,9 @@ pub fn cut(codec: &Codec, kind: FrameKind, data: &Bytes, max: usize) -> Vec<Payl
             let sets = [&hevc.vps, &hevc.sps].into_iter().chain(&hevc.pps);
             nal::access_unit(&nal::H265, sets.filter(|_| key), data, max)
         }
+        Codec::Vp8(_) => vpx(&VP8, key, data, max),
+        Codec::Vp9(_) => vpx(&VP9, key, data, max),
+        Codec::Av1(_) => av1::temporal_unit(key, data, max),
         Codec::Aac(_) => aac(data, max),
         Codec::G711 { channels, .. } => samples(data, usize::from(*channels), max),
         Codec::G722 => samples(data, 1, max),
@@ -78,6 +83,40 @@ pub fn cut(codec: &Codec, kind: FrameKind, data: &Bytes, max: usize) -> Vec<Payl
         Codec::Opus { .. } => vec![Payload::new(&[], data.clone())],
         Codec::Jpeg(_) => Vec::new(),
     }
+}
+
+/// The one byte that a VP8 or VP9 descriptor has without optional fields. No
+/// picture ids: what is sent again to one viewer would take them back, and
+/// receivers go by sequence numbers without them.
+struct Descriptor {
+    /// Of a packet that starts a frame.
+    start: u8,
+    /// Of one that ends it.
+    end: u8,
+    /// Of all, where the frame needs others.
+    inter: u8,
+}
+
+/// RFC 7741 §4.2: S.
+const VP8: Descriptor = Descriptor { start: 0x10, end: 0, inter: 0 };
+
+/// RFC 9628 §4.2: B, E and P.
+const VP9: Descriptor = Descriptor { start: 0x08, end: 0x04, inter: 0x40 };
+
+fn vpx(descriptor: &Descriptor, key: bool, data: &Bytes, max: usize) -> Vec<Payload> {
+    let mut parts = pieces(data, equal(data.len(), max - 1)).peekable();
+    let mut out = Vec::with_capacity(parts.len());
+    while let Some(part) = parts.next() {
+        let mut head = if key { 0 } else { descriptor.inter };
+        if out.is_empty() {
+            head |= descriptor.start;
+        }
+        if parts.peek().is_none() {
+            head |= descriptor.end;
+        }
+        out.push(Payload::new(&[head], part));
+    }
+    ended(out)
 }
 
 /// RFC 3551 §4.5: so many bytes a tick, with which a packet may begin; `max`
@@ -107,7 +146,7 @@ fn equal(length: usize, max: usize) -> usize {
 }
 
 /// `data` in pieces of that size and a rest, as parts of the same memory.
-fn pieces(data: &Bytes, size: usize) -> impl Iterator<Item = Bytes> {
+fn pieces(data: &Bytes, size: usize) -> impl ExactSizeIterator<Item = Bytes> {
     let starts = (0..data.len()).step_by(size);
     starts.map(move |at| data.slice(at..data.len().min(at + size)))
 }

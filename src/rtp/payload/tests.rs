@@ -1,5 +1,7 @@
 use super::*;
-use crate::media::{Aac, Avc, G711Law, Hevc, PixelSize, length_prefixed};
+use crate::media::{
+    Aac, Av1, Avc, G711Law, Hevc, PixelSize, Vp8, Vp9, leb128, length_prefixed, put_leb128,
+};
 
 const MAX: usize = 1172;
 
@@ -145,4 +147,54 @@ fn broken_frames_make_no_packets_and_no_panic() {
     }
     assert!(sound(&Codec::Opus { channels: 2 }, 0).is_empty());
     assert!(sound(&Codec::L16 { channels: 0 }, 100).len() < 101);
+}
+
+#[test]
+fn a_vp8_frame_says_where_it_starts_and_a_vp9_frame_also_where_it_ends() {
+    let data = Bytes::from(vec![7; 3_000]);
+    let heads = |codec: &Codec, kind| -> Vec<(u8, bool)> {
+        packets(codec, kind, &data).iter().map(|(p, marker, _)| (p[0], *marker)).collect()
+    };
+    let vp8 = Codec::Vp8(Vp8 { size: SIZE });
+    let vp9 = Codec::Vp9(Vp9 { profile: 0, size: SIZE });
+    assert_eq!(heads(&vp8, FrameKind::Key), [(0x10, false), (0, false), (0, true)]);
+    assert_eq!(heads(&vp9, FrameKind::Key), [(0x08, false), (0, false), (0x04, true)]);
+    assert_eq!(heads(&vp9, FrameKind::Delta), [(0x48, false), (0x40, false), (0x44, true)]);
+    assert!(packets(&vp8, FrameKind::Key, &Bytes::new()).is_empty());
+}
+
+#[test]
+fn av1_units_come_back_whatever_their_sizes_and_every_boundary_is_inside_one() {
+    let codec = Codec::Av1(Av1 { profile: 0, size: SIZE, sequence_header: Bytes::new() });
+    // Around the size of a packet, where boundaries would meet.
+    for length in (1_150..1_185).chain([1, 40, 5_000]) {
+        // Sequence header, frame, tiles, each with its size.
+        let mut data = vec![0x12, 0];
+        let mut wanted = Vec::new();
+        for (header, length) in [(0x0a, 11), (0x1a, length), (0x22, 30), (0x22, length)] {
+            let unit: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            data.push(header);
+            put_leb128(&mut data, length);
+            data.extend(&unit);
+            wanted.push([&[header & !2][..], &unit].concat());
+        }
+        let got = packets(&codec, FrameKind::Key, &data.into());
+        let mut units: Vec<Vec<u8>> = Vec::new();
+        for (at, (payload, marker, _)) in got.iter().enumerate() {
+            let (first, last) = (at == 0, at == got.len() - 1);
+            let flags = u8::from(!first) << 7 | u8::from(!last) << 6 | u8::from(first) << 3;
+            assert_eq!((payload[0], *marker), (flags, last), "{length}: packet {at}");
+            let mut rest = &payload[1..];
+            let mut goes_on = !first;
+            while let Some((size, behind)) = leb128(rest) {
+                let (element, behind) = behind.split_at(size);
+                match units.last_mut().filter(|_| std::mem::take(&mut goes_on)) {
+                    Some(unit) => unit.extend(element),
+                    None => units.push(element.to_vec()),
+                }
+                rest = behind;
+            }
+        }
+        assert_eq!(units, wanted, "{length}");
+    }
 }

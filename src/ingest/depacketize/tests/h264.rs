@@ -384,9 +384,8 @@ fn no_picture_is_shown_before_its_sets() {
 fn the_interleaved_mode_is_refused_by_name() {
     let new = |fmtp| Depacketizer::new(MediaKind::Video, "H264", 90_000, None, Some(fmtp));
     assert!(new("packetization-mode=2").unwrap_err().0.contains("interleaved"));
-    let other = Depacketizer::new(MediaKind::Video, "VP8", 90_000, None, None);
-    let words =
-        r#"video codec "VP8" (VP8, VP9 or AV1 over RTSP); set the camera to H.264 or H.265"#;
+    let other = Depacketizer::new(MediaKind::Video, "H263", 90_000, None, None);
+    let words = r#"video codec "H263" (H.263); set the camera to H.264 or H.265"#;
     assert_eq!(other.unwrap_err().0, words);
 }
 

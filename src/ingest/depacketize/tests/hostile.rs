@@ -10,6 +10,9 @@ fn one_of_each() -> Vec<Depacketizer> {
     vec![
         new(MediaKind::Video, "h264", 90_000, ""),
         new(MediaKind::Video, "h265", 90_000, ""),
+        new(MediaKind::Video, "vp8", 90_000, ""),
+        new(MediaKind::Video, "vp9", 90_000, ""),
+        new(MediaKind::Video, "av1", 90_000, ""),
         new(MediaKind::Video, "jpeg", 90_000, ""),
         new(MediaKind::Audio, "mpeg4-generic", 48_000, "mode=AAC-hbr;config=1190"),
         new(MediaKind::Audio, "mp4a-latm", 48_000, ""),
@@ -68,6 +71,21 @@ fn a_picture_without_end_is_a_named_limit_at_8_mib() {
     let (limit, bytes) = flood("h264", &slice, false, 0);
     assert_eq!(limit, Some(Limit::AccessUnitBytes));
     assert!(bytes <= 8 << 20);
+    // A frame that never ends; of AV1 also a unit.
+    for (name, start, go_on) in [
+        ("vp8", &[0x10, 0x11][..], &[0x00][..]),
+        ("vp9", &[0x08, 0x86], &[0x00]),
+        ("av1", &[0x50, 0x30], &[0xd0]),
+        ("av1", &[0x10, 0x30], &[0x10, 0x30]),
+    ] {
+        let mut depacketizer = video(name, "");
+        let packet = |payload| Packet { timestamp: 0, marker: false, lost_before: 0, payload };
+        depacketizer.push(packet(start)).unwrap();
+        let more = [go_on, &[0x55; 20_000]].concat();
+        let pushed = (0..1_000).take_while(|_| depacketizer.push(packet(&more)).is_ok()).count();
+        assert!((400..430).contains(&pushed), "{name}: {pushed}");
+        assert_eq!(depacketizer.push(packet(&more)), Err(Limit::AccessUnitBytes), "{name}");
+    }
     let mut scan = vec![0, 0, 0, 0, 1, 50, 2, 2];
     scan.extend([0x55; 20_000]);
     let mut depacketizer = Depacketizer::new(MediaKind::Video, "jpeg", 90_000, None, None).unwrap();

@@ -8,6 +8,7 @@ mod aac;
 mod h264;
 mod h265;
 mod hostile;
+mod pictures;
 mod quirks;
 
 use super::access_unit::split_at_start_codes;

@@ -1,0 +1,10 @@
+//! VP8 in RTP (RFC 7741).
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use porthole::media::MediaKind;
+use porthole_fuzz::{Announced, depacketize};
+
+const TRACK: Announced = Announced { kind: MediaKind::Video, name: "vp8", rate: 90_000, fmtp: "" };
+
+fuzz_target!(|data: &[u8]| depacketize(&TRACK, data));
