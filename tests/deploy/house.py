@@ -50,6 +50,15 @@ def run(*command, **options):
     return done.returncode, done.stdout
 
 
+def seconds_to_stop(drain=None):
+    """The longest time from SIGTERM to the end, with `drain` in seconds or as it is by default."""
+    source = (REPOSITORY / "src/app.rs").read_text()
+    limit = int(re.search(r"const STOP_LIMIT: Duration = Duration::from_secs\((\d+)\)", source).group(1))
+    manual = (REPOSITORY / "deploy/porthole.yaml").read_text()
+    own = int(re.search(r"^drain: (\d+)s$", manual, re.MULTILINE).group(1))
+    return limit + (own if drain is None else drain)
+
+
 class Program:
     """A program that runs until `stop`; its log is in a file."""
 

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import re
 import shutil
 import tempfile
 import tomllib
@@ -159,7 +158,7 @@ class Chart(unittest.TestCase):
             "`auth` in another place": {"config": {"auth": "none"}},
             "WebRTC's listener": {"config": {"webrtc": {"listen": "0.0.0.0:1"}}},
             "an ingress of no host": {"ingress": {"enabled": True}},
-            "no time to say goodbye": {"terminationGracePeriodSeconds": 5},
+            "a drain that is no number": {"drainSeconds": "3s"},
             "a camera network that is none": {"networkPolicy": {"cameras": ["10.0.0.0"]}},
             "two pods": {"replicas": 2},
             "a secret that is given by value": {"secrets": {"env": [{"name": "A", "value": "b"}]}},
@@ -266,9 +265,14 @@ class Chart(unittest.TestCase):
         self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
         rights = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
         self.assertEqual(pod["containers"][0]["securityContext"], rights)
-        source = (house.REPOSITORY / "src/app.rs").read_text()
-        limit = re.search(r"const STOP_LIMIT: Duration = Duration::from_secs\((\d+)\)", source)
-        self.assertGreater(pod["terminationGracePeriodSeconds"], int(limit.group(1)))
+
+    def test_the_pod_has_time_to_drain_and_say_goodbye(self):
+        for drain in [0, 3, 60]:
+            objects = self.objects(merged(LEAST, drainSeconds=drain))
+            pod = objects["Deployment", "cams-porthole"]["spec"]["template"]["spec"]
+            self.assertGreater(pod["terminationGracePeriodSeconds"], house.seconds_to_stop(drain))
+            config = yaml.safe_load(objects["ConfigMap", "cams-porthole"]["data"]["porthole.yaml"])
+            self.assertEqual(config["drain"], f"{drain}s")
 
     def test_probes_and_monitors_ask_what_the_program_answers(self):
         gateway, _, admin = house.demo()

@@ -176,10 +176,15 @@ class Compose(unittest.TestCase):
         self.assertEqual(targets["dashboard"], f"{folder}/porthole.json")
 
     def test_it_has_time_to_say_goodbye(self):
-        self.assertEqual(self.services["porthole"]["stop_grace_period"], "15s")
+        given = self.services["porthole"]["stop_grace_period"]
+        self.assertGreater(int(given.removesuffix("s")), house.seconds_to_stop())
 
 
 class Unit(unittest.TestCase):
+    def test_it_has_time_to_say_goodbye(self):
+        given = re.search(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "porthole.service").read_text(), re.MULTILINE)
+        self.assertGreater(int(given.group(1)), house.seconds_to_stop())
+
     def test_systemd_takes_it_and_finds_little_to_fear(self):
         with tempfile.TemporaryDirectory() as folder:
             text = (DEPLOY / "porthole.service").read_text()

@@ -78,6 +78,7 @@ Refuses a password that is written where everybody may read it: takes a dict of
   "listen" (printf "0.0.0.0:%d" (int .Values.http.port))
   "admin" (dict "listen" (printf "0.0.0.0:%d" (int .Values.admin.port)) "scrape_from" .Values.admin.scrapeFrom)
   "auth" .Values.auth
+  "drain" (printf "%ds" (int .Values.drainSeconds))
   "webrtc" $webrtc
   "streams" .Values.streams }}
 {{- merge $ours (omit .Values.config "webrtc") | toYaml }}
