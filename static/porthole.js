@@ -26,11 +26,12 @@
 // CSS parts: `stage`, `message`, `title`, `detail`, `hint`, `badge`, `notice`,
 // `bar`, `button`. Slot `controls`: buttons of the page's own in the bar.
 
-import { button, element, setIcon, setText } from "./elements.js";
+import { setIcon } from "./elements.js";
+import { build, draw, say, sizeOf } from "./face.js";
 import { Fault } from "./fault.js";
 import { Ladder } from "./ladder.js";
 import { dress } from "./look.js";
-import { askNow, follow, gatewayTime } from "./streams.js";
+import { Source } from "./source.js";
 import { WAYS } from "./ways.js";
 
 /** Without a new picture for this long, the stream has stalled. */
@@ -39,8 +40,6 @@ const STALL_MS = 2500;
 const RETURN_MS = 1500;
 /** Out of sight for this long, it is paused. */
 const OUT_OF_SIGHT_MS = 700;
-/** Without the gateway's list for this long, it begins without. */
-const LIST_MS = 1500;
 
 const NOTICES = /** @type {Record<string, string>} */ ({ "codec.audio_dropped": "No sound over" });
 
@@ -49,13 +48,12 @@ class PortholeCamera extends HTMLElement {
 
   #root = this.attachShadow({ mode: "open" });
   #parts = build();
+  #source = new Source(this, (before) => this.#onListed(before));
   #ladder = new Ladder(this.#host());
   #seen = { frames: 0, at: 0, restarted: 0 };
   /** @type {Fault | null} */
   #fault = null;
-  /** @type {import("./streams.js").Stream | undefined} */
-  #stream;
-  #asked = { list: false, poster: "" };
+  #poster = "";
   #inSight = true;
   /** The viewer pressed pause, or has not pressed play yet. */
   #held = false;
@@ -64,7 +62,6 @@ class PortholeCamera extends HTMLElement {
   #notice = "";
   #gone = new AbortController();
   #timers = { tick: 0, sight: 0, size: 0 };
-  #unfollow = () => {};
 
   constructor() {
     super();
@@ -100,14 +97,14 @@ class PortholeCamera extends HTMLElement {
     document.addEventListener("visibilitychange", () => this.#sightChanged(), { signal });
     document.addEventListener("fullscreenchange", () => this.#showButtons(), { signal });
     this.#timers.tick = setInterval(() => this.#tick(), 500);
-    this.#follow();
+    this.#source.follow();
     this.start();
   }
 
   disconnectedCallback() {
     this.#gone.abort();
     Object.values(this.#timers).forEach(clearTimeout);
-    this.#unfollow();
+    this.#source.leave();
     this.stop();
   }
 
@@ -118,8 +115,7 @@ class PortholeCamera extends HTMLElement {
     else if (name === "controls") this.#showButtons();
     else if (name === "quality" && this.#ladder.session) this.#ladder.rethink();
     else {
-      this.#stream = undefined;
-      this.#follow();
+      this.#source.follow();
       this.start();
     }
   }
@@ -162,7 +158,7 @@ class PortholeCamera extends HTMLElement {
     if (!session?.playing) return null;
     const { screen, way, quality } = session;
     const [width, height] = sizeOf(screen);
-    const tracks = this.#listed(quality)?.tracks ?? [];
+    const tracks = this.#source.of(quality)?.tracks ?? [];
     const own = await session.playing.stats();
     return { way: way.name, quality, width, height, tracks, ...own, frames: await session.frames() };
   }
@@ -180,10 +176,10 @@ class PortholeCamera extends HTMLElement {
   /** @returns {import("./ladder.js").Host} */
   #host() {
     return {
-      url: (path, quality) => this.#url(path, quality),
-      now: () => gatewayTime(this.#listUrl()),
-      known: (signal) => this.#known(signal),
-      listed: (quality) => this.#listed(quality),
+      url: (path, quality) => this.#source.url(path, quality),
+      now: () => this.#source.now(),
+      known: (signal) => this.#source.known(signal),
+      listed: (quality) => this.#source.of(quality),
       quality: () => this.#wantedQuality(),
       sound: () => !this.#muted,
       wanted: () => (this.getAttribute("mode") ?? "").split(/[\s,]+/).filter((way) => way in WAYS),
@@ -203,60 +199,11 @@ class PortholeCamera extends HTMLElement {
     };
   }
 
-  #base() {
-    const base = new URL(this.getAttribute("src") ?? "./", document.baseURI);
-    // `…/front-door` is the same stream as `…/front-door/`.
-    if (!base.pathname.endsWith("/")) base.pathname += "/";
-    base.search = base.hash = "";
-    return base;
-  }
-
-  /** @param {string} path @param {"main" | "sub"} quality */
-  #url(path, quality) {
-    const url = new URL(path, this.#base());
-    if (quality === "sub") url.searchParams.set("quality", "sub");
-    const token = this.getAttribute("token");
-    if (token) url.searchParams.set("token", token);
-    return url;
-  }
-
-  #listUrl() {
-    return this.#url("../api/streams", "main");
-  }
-
-  #name() {
-    return decodeURIComponent(this.#base().pathname.split("/").filter(Boolean).at(-1) ?? "");
-  }
-
-  #follow() {
-    this.#unfollow();
-    this.#asked.list = false;
-    const name = this.#name();
-    const onStreams = (/** @type {import("./streams.js").Stream[]} */ streams) => {
-      this.#asked.list = true;
-      this.#onListed(streams.find((stream) => stream.name === name));
-    };
-    this.#unfollow = follow(this.#listUrl(), onStreams, () => (this.#asked.list = true));
-  }
-
-  /** @param {AbortSignal} signal */
-  async #known(signal) {
-    for (const end = performance.now() + LIST_MS; !this.#asked.list && performance.now() < end; ) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      signal.throwIfAborted();
-    }
-  }
-
-  /** @param {"main" | "sub"} quality */
-  #listed(quality) {
-    return quality === "sub" ? this.#stream?.substream : this.#stream;
-  }
-
   /** @returns {"main" | "sub"} */
   #wantedQuality() {
     const wanted = this.getAttribute("quality");
     if (wanted === "main" || wanted === "sub") return wanted;
-    const sub = this.#stream?.substream;
+    const sub = this.#source.of("sub");
     if (!sub || sub.error || document.fullscreenElement === this) return "main";
     const least = sub.tracks.find(({ kind }) => kind === "video")?.width ?? 640;
     // A quarter more is not seen; and a little slack, not to change to and fro.
@@ -264,17 +211,17 @@ class PortholeCamera extends HTMLElement {
     return this.clientWidth * devicePixelRatio <= least * slack ? "sub" : "main";
   }
 
-  /** The stream as the gateway lists it.
-   * @param {import("./streams.js").Stream | undefined} stream */
-  #onListed(stream) {
+  /** The gateway lists the stream; before, it listed another.
+   * @param {(quality: "main" | "sub") => import("./streams.js").Quality | undefined} earlier */
+  #onListed(earlier) {
     const { quality } = this;
-    const codecs = () => this.#listed(quality)?.tracks.map(({ rfc6381, codec }) => rfc6381 ?? codec).join();
-    const [before, coded] = [this.#listed(quality)?.state, codecs()];
-    this.#stream = stream;
-    const now = this.#listed(quality)?.state;
+    const codecs = (/** @type {import("./streams.js").Quality | undefined} */ listed) =>
+      listed?.tracks.map(({ rfc6381, codec }) => rfc6381 ?? codec).join();
+    const [before, coded] = [earlier(quality)?.state, codecs(earlier(quality))];
+    const now = this.#source.of(quality)?.state;
     // Back, or with something else to play: no need to wait for the next try.
     const returned = before === "down" && now !== "down";
-    if (this.state === "down" && (returned || (coded && coded !== codecs()))) return this.start();
+    if (this.state === "down" && (returned || (coded && coded !== codecs(this.#source.of(quality))))) return this.start();
     // Back, and seen at once where the session lived on; else anew.
     if (before && before !== "live" && now === "live") this.#seen.at = performance.now() - this.#stallMs() + RETURN_MS;
     this.#show();
@@ -324,9 +271,9 @@ class PortholeCamera extends HTMLElement {
   /** The newest still, until there is a moving picture. */
   #showPoster() {
     const { still } = this.#parts;
-    const url = this.#url("snapshot.jpg", this.#wantedQuality());
-    if (!still.hidden || this.#ladder.session || this.#asked.poster === url.href) return;
-    this.#asked.poster = url.href;
+    const url = this.#source.url("snapshot.jpg", this.#wantedQuality());
+    if (!still.hidden || this.#ladder.session || this.#poster === url.href) return;
+    this.#poster = url.href;
     const poster = new Image();
     url.searchParams.set("width", String(Math.ceil((this.clientWidth * devicePixelRatio) / 160) * 160 || 640));
     if (url.origin !== location.origin) poster.crossOrigin = "anonymous";
@@ -346,42 +293,27 @@ class PortholeCamera extends HTMLElement {
   }
 
   #show() {
-    const { state } = this;
-    const { badge, message, title, detail, hint, retry, again, notice } = this.#parts;
+    const { state, way } = this;
     const stalled = state === "live" && this.#hasStalled();
     this.toggleAttribute("stalled", stalled);
-    const words = { connecting: "Connecting", live: `Live · ${this.way}`, down: "No picture", paused: "Paused" };
-    setText(badge, stalled ? "No new picture" : words[state]);
-    setText(notice, state === "live" ? this.#notice : "");
     const video = this.#ladder.session?.screen;
     const waits = state === "live" && video instanceof HTMLVideoElement && video.paused;
     const told = state === "down" || stalled ? this.#told() : null;
-    const said = { connecting: "Connecting…", live: waits ? "This browser waits for you to start the picture." : "" };
-    setText(title, told?.title ?? /** @type {any} */ (said)[state] ?? "");
-    setText(detail, told?.detail ?? "");
-    setText(hint, told?.hint ?? "");
-    const due = told?.next_retry ? Math.ceil((Date.parse(told.next_retry) - Date.now()) / 1000) : 0;
-    setText(retry, due > 0 ? `The gateway tries again in ${due} s.` : this.#retry && told ? `Next try in ${this.#retry} s.` : "");
-    // Forty tiles that connect are not to be read out; a fault is.
-    message.setAttribute("aria-live", told ? "polite" : "off");
-    again.hidden = state === "connecting" || (state === "live" && !waits);
-    setText(again, state === "paused" || waits ? "Play" : "Try again");
-    message.hidden = !title.textContent && again.hidden;
-    setIcon(this.#parts.pause, state === "paused" ? "play" : "pause", state === "paused" ? "Play" : "Pause");
+    say(this.#parts, { state, way, stalled, waits, told, notice: this.#notice, retry: this.#retry });
   }
 
   /** Why there is no picture, in the words nearest to the cause.
    * @returns {import("./fault.js").Told | null} */
   #told() {
     const stalled = { title: "The camera sends no new pictures.", hint: "It may be restarting." };
-    return this.#listed(this.quality)?.error ?? this.#fault ?? (this.hasAttribute("stalled") ? stalled : null);
+    return this.#source.of(this.quality)?.error ?? this.#fault ?? (this.hasAttribute("stalled") ? stalled : null);
   }
 
   // Whether pictures come.
 
   #stallMs() {
     const { session } = this.#ladder;
-    const video = this.#listed(this.quality)?.tracks.find(({ kind }) => kind === "video");
+    const video = this.#source.of(this.quality)?.tracks.find(({ kind }) => kind === "video");
     return session?.way.stallMs?.(video) ?? STALL_MS;
   }
 
@@ -401,10 +333,10 @@ class PortholeCamera extends HTMLElement {
     }
     this.#show();
     if (!this.#hasStalled()) return;
-    askNow(this.#listUrl());
+    this.#source.askNow();
     // The camera sends, and we see nothing: the way is to blame.
-    const listed = this.#listed(session.quality);
-    const sends = !this.#stream || listed?.state === "live";
+    const listed = this.#source.of(session.quality);
+    const sends = !listed || listed.state === "live";
     if (sends && now - this.#seen.restarted > 5000) {
       this.#seen.restarted = now;
       this.#keepPicture();
@@ -480,7 +412,7 @@ class PortholeCamera extends HTMLElement {
   }
 
   #called() {
-    return this.getAttribute("label") || this.#name() || "the camera";
+    return this.getAttribute("label") || this.#source.name || "the camera";
   }
 
   #label() {
@@ -500,44 +432,5 @@ class PortholeCamera extends HTMLElement {
 /** Whether an attribute that is on by default is on.
  * @param {Element} of @param {string} name */
 const isOn = (of, name) => !/^(false|0|no|off)$/i.test(of.getAttribute(name) ?? "");
-
-/** @param {CanvasImageSource & Element} screen @returns {[number, number]} */
-function sizeOf(screen) {
-  if (screen instanceof HTMLVideoElement) return [screen.videoWidth, screen.videoHeight];
-  if (screen instanceof HTMLImageElement) return [screen.naturalWidth, screen.naturalHeight];
-  return [/** @type {any} */ (screen).width, /** @type {any} */ (screen).height];
-}
-
-/** Draws what `screen` shows; whether there was anything.
- * @param {any} screen @param {HTMLCanvasElement} canvas */
-function draw(screen, canvas) {
-  const [width, height] = screen ? sizeOf(screen) : [0, 0];
-  if (!width || !height || (screen instanceof HTMLVideoElement && screen.readyState < 2)) return false;
-  Object.assign(canvas, { width, height });
-  canvas.getContext("2d")?.drawImage(screen, 0, 0);
-  return true;
-}
-
-function build() {
-  const part = (/** @type {string} */ name, /** @type {any[]} */ ...children) => {
-    const made = element("div", { className: name }, ...children);
-    made.setAttribute("part", name);
-    return made;
-  };
-  const line = (/** @type {string} */ name) => Object.assign(element("p", { className: name }), { part: name });
-  const press = () => Object.assign(button("", () => {}), { part: "button" });
-  const still = element("canvas", { className: "still", hidden: true });
-  still.setAttribute("aria-hidden", "true");
-  const stage = part("stage", still);
-  const [title, detail, hint, retry] = ["title", "detail", "hint", "retry"].map(line);
-  const again = Object.assign(button("Try again", () => {}), { part: "button" });
-  const spinner = element("span", { className: "spinner" });
-  const message = part("message", spinner, title, detail, hint, retry, again);
-  const [badge, notice] = [part("badge"), part("notice")];
-  const [pause, mute, full] = [press(), press(), press()];
-  const slot = element("slot", { name: "controls" });
-  const bar = part("bar", pause, notice, element("span", { className: "gap" }), slot, mute, full);
-  return { all: [stage, message, badge, bar], stage, still, message, title, detail, hint, retry, again, badge, notice, bar, pause, mute, full };
-}
 
 customElements.define("porthole-camera", PortholeCamera);

@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -122,6 +122,10 @@ export async function startGateway(streams, more = {}) {
     },
   };
 }
+
+/** How much longer than promised a picture may take: no longer, unless others keep
+ *  the machine twice as busy as it can be. Asked before a test's own load. */
+export const slack = () => (loadavg()[0] > 2 * availableParallelism() ? 2 : 1);
 
 export const startChromium = () =>
   chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--mute-audio"] });

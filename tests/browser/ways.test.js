@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { assertFresh, looks, watch } from "./counter.js";
-import { ARTEFACTS, openPage, startCameras, startHouse, until } from "./house.js";
+import { ARTEFACTS, openPage, slack, startCameras, startHouse, until } from "./house.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "gop-30s", "bframes", "h265-aac", "mjpeg"];
 let house, cameras, gateway, browser;
@@ -48,19 +48,18 @@ const blockWebrtc = (page, blocked = () => true) =>
     await route.fulfill({ response, body: blocked() ? shut : body });
   });
 
-// The promise is 250 ms, on a machine that has nothing else to do; here it is
-// shared with the other tests' cameras.
+const behind = 250 * slack();
 for (const mount of ["h264-pcma", "h264-aac", "bframes"]) {
-  test(`MSE: ${mount} is at most 400 ms behind the camera`, async () => {
+  test(`MSE: ${mount} is at most 250 ms behind the camera`, async () => {
     const page = await open(`${mount}/?mode=mse`);
     await playing(page, "MSE");
     await page.waitForTimeout(4000);
-    const fresh = { least: 70, behind: 400 };
+    const fresh = { least: 70, behind };
     const seen = await looks(page, cameras.mounts[mount], cameras.started[mount], fresh);
     console.log(`MSE ${mount}, camera to screen: ${JSON.stringify(seen)}`);
     assertFresh(seen, cameras.mounts[mount], fresh);
     const told = await page.evaluate(async () => (await document.querySelector("porthole-camera").stats()).delay);
-    assert.ok(Math.abs(told - seen.at(-1).median) < 400, `says ${told} ms`);
+    assert.ok(Math.abs(told - seen.at(-1).median) < behind, `says ${told} ms`);
     assert.deepEqual(page.complaints, []);
     await page.close();
   });
