@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
 mod app_support;
+mod camera_support;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -101,6 +102,60 @@ async fn a_browser_gets_http_2_and_an_old_client_http_1() {
     tokio::spawn(connection);
     let answer = sender.send_request(get("/api/streams")).await.unwrap();
     assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_11));
+    app.stop().await;
+}
+
+/// The value of a metric without labels.
+async fn metric(app: &porthole::app::App, name: &str) -> Option<String> {
+    let text = app_support::get(&format!("http://{}/metrics", app.admin_address())).await.1;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_request_on_http_2_goes_with_its_client_and_its_connection_stays() {
+    const HELD: &str = "porthole_hls_blocked_requests";
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = certificate(folder.path());
+    let cameras = camera_support::Cameras::start(&["h264-pcma"]);
+    // Segments so long that nobody confuses a request that went with one that
+    // was answered.
+    let streams =
+        format!("hls: {{ segment: 6s }}\nstreams: {{ yard: {} }}\n", cameras.url("h264-pcma"));
+    let app = app_support::configured(&(yaml(folder.path()) + &streams)).await;
+    let stream = connect(app.viewer_address(), &trusted, "h2").await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let until = Instant::now() + PATIENCE * 2;
+    let first: u64 = loop {
+        let answer = sender.send_request(get("/yard/hls/media.m3u8")).await.unwrap();
+        let text = answer.collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&text).unwrap();
+        if let Some(rest) = text.split("#EXT-X-MEDIA-SEQUENCE:").nth(1) {
+            break rest.lines().next().unwrap().parse().unwrap();
+        }
+        assert!(Instant::now() < until, "{text}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+
+    let mut ahead = first + 1;
+    let begun = loop {
+        let path = format!("/yard/hls/media.m3u8?_HLS_msn={ahead}");
+        let (begun, mut asked) = (Instant::now(), Box::pin(sender.send_request(get(&path))));
+        // One that is there is answered; the next is waited for.
+        if timeout(Duration::from_millis(700), &mut asked).await.is_err() {
+            assert_eq!(metric(&app, HELD).await.as_deref(), Some("1"));
+            break begun;
+        }
+        ahead += 1;
+    };
+    while metric(&app, HELD).await.as_deref() != Some("0") {
+        assert!(begun.elapsed() < Duration::from_secs(4), "it is held for nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = sender.send_request(get("/api/streams")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "the connection goes on");
     app.stop().await;
 }
 
