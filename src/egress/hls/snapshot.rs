@@ -109,9 +109,12 @@ impl Snapshot {
             None => number < self.next,
             Some(part) if number == self.next => part < self.open_parts(),
             // A part beyond the end of its segment means the first one of the
-            // next segment.
+            // next segment. A gap has none; who waits for one is told of it,
+            // and not held until the camera is back.
             Some(part) => match self.segment(number) {
-                Some(segment) if part >= segment.parts.len() => self.reaches(number + 1, Some(0)),
+                Some(segment) if !segment.head.gap && part >= segment.parts.len() => {
+                    self.reaches(number + 1, Some(0))
+                }
                 _ => true,
             },
         }
