@@ -82,6 +82,22 @@ test("a stream's page shows its substream, and says when there is none", async (
   await page.close();
 });
 
+test("a small tile shows the substream, a large one the camera's main stream", async () => {
+  const page = await openPage(browser, gateway.base);
+  const shows = async (width) => {
+    const shown = page.locator(`${camera("front-door")} video.shown`);
+    const size = () => shown.evaluate((video) => video.videoWidth, null, { timeout: 1000 }).catch(() => 0);
+    await until(`${width} pixels`, async () => (await size()) === width, 20_000);
+  };
+  await shows(640);
+  await page.getByRole("button", { name: "Enlarge front-door" }).click();
+  await shows(1280);
+  await page.screenshot({ path: `${ARTEFACTS}/wall-enlarged.png` });
+  await page.keyboard.press("Escape");
+  await shows(640);
+  await page.close();
+});
+
 test("a camera on somebody's own page is named with or without the slash", async () => {
   const page = await openPage(browser, gateway.base);
   const asked = [];

@@ -40,11 +40,11 @@ const playing = (page, way, timeout = 20_000) =>
 const states = (page) => page.evaluate(() => window.said.filter(({ type }) => type === "porthole-state"));
 
 /** Answers name ports that nobody listens on, as behind a firewall. */
-const blockWebrtc = (page, blocked = () => true) =>
+const blockWebrtc = (page, blocked = () => true, protocols = "\\S+") =>
   page.route(/\/whep(\?.*)?$/, async (route) => {
     const response = await route.fetch();
     const body = await response.text();
-    const shut = body.replace(/^(a=candidate:\S+ \d+ \S+ \d+ \S+) \d+/gm, "$1 9");
+    const shut = body.replace(new RegExp(`^(a=candidate:\\S+ \\d+ ${protocols} \\d+ \\S+) \\d+`, "gim"), "$1 9");
     await route.fulfill({ response, body: blocked() ? shut : body });
   });
 
@@ -146,13 +146,24 @@ test("a network that lets no WebRTC through gets MSE, two seconds later", async 
   await page.close();
 });
 
+test("a network that lets no UDP through gets WebRTC over TCP", async () => {
+  const page = await open("h264-pcma/", (page) => blockWebrtc(page, () => true, "udp"));
+  await playing(page, "WebRTC");
+  const path = () => page.evaluate(async () => (await document.querySelector("porthole-camera").stats())?.path);
+  await until("numbers", async () => (await path()) !== undefined, 5000);
+  assert.equal(await path(), "tcp");
+  await page.screenshot({ path: `${ARTEFACTS}/webrtc-over-tcp.png` });
+  await page.close();
+});
+
 test("WebRTC alone says which paths were tried, and what to open", async () => {
   const page = await open("h264-pcma/?mode=webrtc", blockWebrtc);
   await page.waitForSelector("porthole-camera[data-state=down]", { timeout: 20_000 });
   const words = await page.locator(".message").innerText();
   assert.match(words, /No network path to the gateway works for WebRTC/);
   assert.match(words, /tried 127\.0\.0\.1:9\/udp/);
-  assert.match(words, /Open 9\/udp/);
+  assert.match(words, /127\.0\.0\.1:9\/tcp/);
+  assert.match(words, /Open 9\/udp and 9\/tcp to the gateway/);
   await page.screenshot({ path: `${ARTEFACTS}/udp-blocked-webrtc-alone.png` });
   await page.close();
 });
