@@ -33,7 +33,7 @@ use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
-use crate::ingest::{self, IngestMetrics, Source, Still};
+use crate::ingest::{IngestMetrics, Pullers, Source, Still};
 use crate::metrics::{self, ConfigMetrics};
 use crate::{go2rtc, pages};
 
@@ -55,6 +55,7 @@ pub struct App {
     /// Ends cameras, outputs and listeners.
     stop: CancellationToken,
     tasks: TaskTracker,
+    _pullers: Pullers,
     whep: Arc<Whep>,
     access: Arc<Access>,
     hls: Arc<Hls>,
@@ -147,6 +148,7 @@ impl App {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
         }
 
+        let pullers = Pullers::start()?;
         let start = |name, source: Source, substream| {
             let state = if source.on_demand { SourceState::Idle } else { SourceState::Connecting };
             let status = SourceStatus::new(state, SystemTime::now(), source.to_string());
@@ -154,7 +156,7 @@ impl App {
             let (stream, publisher) =
                 Stream::with_substream(name, limits, status, metrics, substream);
             hls.attach(&stream);
-            tasks.spawn(ingest::supervise(source, publisher, &ingest_metrics, stop.clone()));
+            tasks.spawn(pullers.supervise(source, publisher, &ingest_metrics, stop.clone()));
             stream
         };
         for StreamConfig { name, source, substream, snapshot } in config.streams {
@@ -181,6 +183,7 @@ impl App {
             grace: config.drain,
             stop: stop.clone(),
             tasks: tasks.clone(),
+            _pullers: pullers,
             whep: whep.clone(),
             access: access.clone(),
             hls: hls.clone(),

@@ -25,7 +25,7 @@
 //! egress, api, pages, go2rtc → auth, http          config → each room's Config type
 //! ```
 //!
-//! `fault` (the one catalogue of faults), `networks` and `secret` are leaves that every
+//! `fault` (the one catalogue of faults), `networks`, `secret` and `threads` are leaves that every
 //! room may know; `rtp` (headers, reports, and frames cut into payloads, for
 //! every output that speaks RTP) knows `media` alone. The
 //! catalogue stands apart from `http`, which maps it to statuses, because the
@@ -60,4 +60,5 @@ pub mod networks;
 pub mod pages;
 pub mod rtp;
 pub mod secret;
+mod threads;
 pub mod timeline;

@@ -2,7 +2,7 @@
 //!
 //! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
 //! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
-//! media thread (`threads`, `tasks`, `fanout`, `round`, `viewer`, `place`),
+//! media thread (`tasks`, `fanout`, `round`, `viewer`, `place`),
 //! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
 //! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
 //! port of all viewers (`socket`, `switchboard`).
@@ -50,7 +50,6 @@ mod stun;
 mod switchboard;
 mod tasks;
 mod tcp;
-mod threads;
 mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddr};

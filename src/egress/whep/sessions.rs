@@ -20,13 +20,13 @@ use super::socket::Socket;
 use super::switchboard::{Session, SessionId};
 use super::tasks::Tasks;
 use super::tcp::Listener;
-use super::threads::Threads;
 use super::viewer::Viewer;
 use super::{Config, Metrics, candidates};
 use crate::auth::Principal;
 use crate::bus::Stream;
 use crate::fault::{Code, Fault};
 use crate::media::StreamName;
+use crate::threads::Threads;
 
 /// How long [`Whep::close`] lets viewers be told.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ impl Whep {
     /// made.
     pub async fn bind(config: Config, metrics: Metrics) -> io::Result<Arc<Self>> {
         let identity = Identity::generate().map_err(io::Error::other)?;
-        let threads = Threads::start()?;
+        let threads = Threads::start("media", Threads::cores())?;
         let (socket, listener) = {
             // Who binds them reads them.
             let _here = threads.get(0).enter();

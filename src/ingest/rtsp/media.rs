@@ -120,17 +120,17 @@ impl Media {
         if self.tracks.iter().all(|track| track.ports.is_none()) {
             return pending().await;
         }
-        let landed = self.landed.get_or_insert_with(|| SPARES.with(Spares::take));
-        // Its own memory again, unless something that it held still waits.
-        landed.reserve(LANDED);
         // All of them each time, so that a flood on one does not drown the others.
         poll_fn(|context| {
             let now = tokio::time::Instant::now().into_std();
             let mut outcome = Poll::Pending;
-            for Track { ports, receiver, report, .. } in &mut self.tracks {
+            let Self { tracks, landed } = &mut *self;
+            for Track { ports, receiver, report, .. } in tracks {
                 let Some(ports) = ports else { continue };
                 let received = ports.poll_receive(context, |datagram| match datagram {
                     Datagram::Rtp(data) => {
+                        // Not before: a camera that nothing comes of holds none.
+                        let landed = landed.get_or_insert_with(take_spare);
                         landed.extend_from_slice(data);
                         receiver.push(landed.split().freeze(), now);
                     }
@@ -195,6 +195,14 @@ impl Media {
         let track = self.tracks.iter().find(|track| track.section == section)?;
         Some((track.receiver.arrivals(), track.receiver.jitter()))
     }
+}
+
+/// A buffer with room for datagrams.
+fn take_spare() -> BytesMut {
+    let mut buffer = SPARES.with(Spares::take);
+    // Its own memory again, unless something that it held still waits.
+    buffer.reserve(LANDED);
+    buffer
 }
 
 impl Track {

@@ -1,5 +1,7 @@
-//! Threads that do nothing but media: one for each core. The runtime that
-//! serves requests and cameras may be busy; these are not.
+//! Threads that do one thing alone, so that what else the gateway does cannot
+//! hold it up: media to viewers, pictures from cameras. A leaf.
+//!
+//! A task stays on its thread: nothing is stolen, nobody is woken to look.
 
 use std::io;
 use std::sync::mpsc;
@@ -13,7 +15,7 @@ use tokio::sync::oneshot;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The threads; dropping it ends them.
-pub(super) struct Threads {
+pub(crate) struct Threads {
     threads: Vec<Thread>,
 }
 
@@ -24,33 +26,38 @@ struct Thread {
 }
 
 impl Threads {
-    /// One for each core this process may use.
-    pub(super) fn start() -> io::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads: io::Result<_> = (0..cores).map(Thread::start).collect();
+    /// So many, called `name`-0 and so on.
+    pub(crate) fn start(name: &str, count: usize) -> io::Result<Self> {
+        let start = |number| Thread::start(format!("{name}-{number}"));
+        let threads: io::Result<_> = (0..count).map(start).collect();
         Ok(Self { threads: threads? })
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many cores this process may use.
+    pub(crate) fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.threads.len()
     }
 
     /// A thread's runtime; any number will do.
-    pub(super) fn get(&self, number: usize) -> &Handle {
+    pub(crate) fn get(&self, number: usize) -> &Handle {
         &self.threads[number % self.threads.len()].runtime
     }
 
     /// Tasks of all threads.
-    pub(super) fn tasks(&self) -> usize {
+    pub(crate) fn tasks(&self) -> usize {
         self.threads.iter().map(|thread| thread.runtime.metrics().num_alive_tasks()).sum()
     }
 }
 
 impl Thread {
-    fn start(number: usize) -> io::Result<Self> {
+    fn start(name: String) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, started) = mpsc::channel();
-        std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+        std::thread::Builder::new().name(name).spawn(move || {
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(ready.send(Err(error))),
