@@ -20,10 +20,12 @@ pub enum Code {
     SourceProtocol,
     SourceNoMedia,
     SourceNoKeyframe,
+    SourceLossy,
     SourceLimit,
     VideoUnplayable,
     AudioDropped,
     Bframes,
+    TrackIgnored,
     ViewerAuth,
     ViewerForbidden,
     ViewerBadOffer,
@@ -37,7 +39,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::SourceDns,
         Self::SourceRefused,
         Self::SourceTimeout,
@@ -48,10 +50,12 @@ impl Code {
         Self::SourceProtocol,
         Self::SourceNoMedia,
         Self::SourceNoKeyframe,
+        Self::SourceLossy,
         Self::SourceLimit,
         Self::VideoUnplayable,
         Self::AudioDropped,
         Self::Bframes,
+        Self::TrackIgnored,
         Self::ViewerAuth,
         Self::ViewerForbidden,
         Self::ViewerBadOffer,
@@ -131,6 +135,11 @@ impl Code {
                 "The camera sends video without key frames.",
                 "Set a key-frame (I-frame) interval of 1 to 4 seconds in the camera.",
             ),
+            Self::SourceLossy => (
+                "source.lossy",
+                "Packets are lost between the camera and the gateway, so the picture halts now and then.",
+                "Set `transport: auto` or `tcp`, or look after the line; Wi-Fi is the usual one.",
+            ),
             Self::SourceLimit => (
                 "source.limit",
                 "The camera sent more than a safe gateway accepts, and was disconnected.",
@@ -150,6 +159,11 @@ impl Code {
                 "codec.bframes",
                 "The camera's video has B-frames, which WebRTC cannot show.",
                 "Set the camera's H.264 profile to Baseline or switch B-frames off, or watch over MSE or HLS.",
+            ),
+            Self::TrackIgnored => (
+                "codec.track_ignored",
+                "The camera offers more than one picture and one sound; the rest is left out.",
+                "Nothing is wrong; metadata can be switched off in the camera.",
             ),
             Self::ViewerAuth => (
                 "viewer.auth",

@@ -7,7 +7,7 @@ mod ingest_support;
 use std::time::{Duration, Instant};
 
 use camera_support::{pull, source};
-use ingest_support::{Ask, Reply, Scripted, answer, ok, packet};
+use ingest_support::{Ask, Reply, SDP, Scripted, answer, ok, packet};
 use porthole::bus::SourceState;
 use porthole::fault::{Code, Fault};
 use porthole::ingest::{Login, Source};
@@ -137,6 +137,29 @@ async fn cameras_that_do_it_their_own_way_play() {
             _ => {}
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metadata_track_is_left_alone_and_said_to_be() {
+    let camera = Scripted::start(|ask| {
+        let metadata = "m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n\
+            a=control:track3\r\nm=audio 0 RTP/AVP 0\r\na=control:track4\r\n";
+        let sdp = [SDP, metadata].concat();
+        let head = "Content-Type: application/sdp\r\n";
+        instead(ask, "DESCRIBE", |ask| answer(ask, "200 OK", head, &sdp))
+    });
+    let camera = camera.await;
+    let pulled = pull(source(&camera.url()));
+    let live = pulled.status(|status| status.state == SourceState::Live).await;
+    let note = &live.notes[0].0;
+    assert_eq!(note.code, Code::TrackIgnored, "{note}");
+    assert!(note.detail.contains("vnd.onvif.metadata") && note.detail.contains("pcmu"), "{note}");
+    pulled.end().await;
+    assert_eq!(methods(&camera.asked()).iter().filter(|method| **method == "SETUP").count(), 2);
+
+    let asked = source(&camera.url());
+    let probe = porthole::ingest::probe(&asked).await;
+    assert_eq!(probe.notes[0].code, Code::TrackIgnored, "what the doctor prints as left out");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,10 +145,10 @@ async fn udp_that_loses_is_left_for_tcp_once_and_then_put_up_with() {
     sleep(Duration::from_secs(25)).await;
     let why = pulled.status(|status| status.fault.is_some()).await.fault.unwrap();
     camera.change(|manner| manner.loses_one_in = None);
-    assert!(why.code == Code::SourceNoMedia && why.detail.contains("UDP loses"), "{why}");
+    assert!(why.code == Code::SourceLossy && why.detail.contains("UDP loses"), "{why}");
     pulled
         .status(|status| {
-            is_live(status) && has_note(status, Code::SourceNoMedia, "the camera refuses TCP")
+            is_live(status) && has_note(status, Code::SourceLossy, "the camera refuses TCP")
         })
         .await;
     assert_eq!(camera.ways(), (0, 2));
@@ -161,7 +161,7 @@ async fn udp_that_was_chosen_and_loses_is_kept_and_remarked_on() {
     let (camera, pulled) = mime(manner, Transport::Udp).await;
     pulled.status(is_live).await;
     sleep(Duration::from_secs(25)).await;
-    let lossy = |status: &SourceStatus| has_note(status, Code::SourceNoMedia, "UDP loses 2.");
+    let lossy = |status: &SourceStatus| has_note(status, Code::SourceLossy, "UDP loses 2.");
     let remarked = pulled.status(lossy).await;
     assert!(is_live(&remarked) && remarked.notes[0].0.detail.contains("transport: auto"));
     // It goes with the loss; what was chosen stays.

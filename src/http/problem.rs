@@ -28,9 +28,11 @@ impl Problem {
             Code::StreamUnknown => StatusCode::NOT_FOUND,
             // Not 406, which to a WHEP player is a counter-offer (WHEP, Server
             // Sends Counter-Offer).
-            Code::VideoUnplayable | Code::AudioDropped | Code::Bframes | Code::ConfigInvalid => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Code::VideoUnplayable
+            | Code::AudioDropped
+            | Code::Bframes
+            | Code::TrackIgnored
+            | Code::ConfigInvalid => StatusCode::UNPROCESSABLE_ENTITY,
             Code::ViewerIceFailed | Code::ViewerSlow => StatusCode::GONE,
             Code::ViewerLimit | Code::StreamStarting => StatusCode::SERVICE_UNAVAILABLE,
             Code::SourceDns
@@ -43,6 +45,7 @@ impl Problem {
             | Code::SourceProtocol
             | Code::SourceNoMedia
             | Code::SourceNoKeyframe
+            | Code::SourceLossy
             | Code::SourceLimit => StatusCode::BAD_GATEWAY,
         }
     }

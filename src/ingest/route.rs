@@ -84,7 +84,7 @@ impl Route {
     pub(super) fn remark(&self) -> Option<Fault> {
         let Lesson::StayOnUdp(_, why) = &self.lesson else { return None };
         let detail = format!("{why}; the camera refuses TCP, so it goes on over UDP");
-        Some(Fault::new(Code::SourceNoMedia, detail))
+        Some(Fault::new(Code::SourceLossy, detail))
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn lossy() -> Fault {
-        Fault::new(Code::SourceNoMedia, "UDP loses 5.0 % of the packets")
+        Fault::new(Code::SourceLossy, "UDP loses 5.0 % of the packets")
     }
 
     #[test]

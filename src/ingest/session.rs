@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
 use super::depacketize::{self, AfterLoss, Depacketizer, Discarded, Unit};
 use super::loss::{LossWatch, Verdict};
@@ -200,7 +199,7 @@ pub(super) async fn connect(
     let mut camera = Camera::describe(source, greeting, farewells).await?;
     let (selected, notes) = select(camera.announced(), source.after_loss);
     if selected.is_empty() {
-        return Err(nothing_to_carry(camera.announced(), notes).into());
+        return Err(nothing_to_carry(camera.announced(), &notes).into());
     }
     for track in &selected {
         camera.setup(track.section).await?;
@@ -210,25 +209,31 @@ pub(super) async fn connect(
 
 /// Why a camera is of no use that offers none of what we can read. Of a
 /// picture among it the user learns the codec, and what to set it to.
-fn nothing_to_carry(announced: &[Announced], notes: Vec<Note>) -> Fault {
-    let picture = notes.into_iter().find(|Note(fault)| fault.code == Code::VideoUnplayable);
-    picture.map(|Note(fault)| fault).unwrap_or_else(|| {
-        let offered: Vec<&str> = announced.iter().map(|a| a.encoding.as_str()).collect();
-        Fault::new(Code::SourceNoMedia, format!("it offers only: {}", offered.join(", ")))
-    })
+fn nothing_to_carry(announced: &[Announced], notes: &[Note]) -> Fault {
+    let is_picture = |Note(fault): &&Note| fault.code == Code::VideoUnplayable;
+    if let Some(Note(picture)) = notes.iter().find(is_picture) {
+        return picture.clone();
+    }
+    let offered: Vec<&str> = announced.iter().map(|a| a.encoding.as_str()).collect();
+    let mut detail = format!("it offers only: {}", offered.join(", "));
+    if let Some(Note(sound)) = notes.iter().find(|Note(fault)| fault.code == Code::AudioDropped) {
+        detail = format!("{detail} ({})", sound.detail);
+    }
+    Fault::new(Code::SourceNoMedia, detail)
 }
 
 /// The first video and the first audio section that we can read; remarks on
 /// what is left out.
 fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec<Note>) {
     let (mut selected, mut notes) = (Vec::<Selected>::new(), Vec::new());
+    let mut ignored = Vec::new();
     for (section, track) in announced.iter().enumerate() {
         let Some(kind) = track.kind else {
-            debug!(section, encoding = track.encoding, "ignoring a track nobody sees or hears");
+            ignored.push(format!("{}, which nobody sees or hears", track.encoding));
             continue;
         };
         if selected.iter().any(|other| other.kind == kind) {
-            debug!(section, encoding = track.encoding, "ignoring a further track of its kind");
+            ignored.push(format!("{}, which is a second {}", track.encoding, kind.as_str()));
             continue;
         }
         let fmtp = track.fmtp.as_deref();
@@ -256,6 +261,9 @@ fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec
                 notes.push(Note(Fault::new(code, detail)));
             }
         }
+    }
+    if !ignored.is_empty() {
+        notes.push(Note(Fault::new(Code::TrackIgnored, ignored.join("; "))));
     }
     // Video first: output rooms show tracks in this order.
     selected.sort_by_key(|track| track.kind != MediaKind::Video);
@@ -346,11 +354,11 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         };
         let mut detail = format!("UDP loses {percent:.1} % of the packets");
         if self.may_leave_udp {
-            return Err(End::UdpFailed(Fault::new(Code::SourceNoMedia, detail)));
+            return Err(End::UdpFailed(Fault::new(Code::SourceLossy, detail)));
         }
         if self.advise_tcp && self.lossy.is_none() {
             detail.push_str("; set `transport: auto`, which then goes over to TCP");
-            let note = Note(Fault::new(Code::SourceNoMedia, detail));
+            let note = Note(Fault::new(Code::SourceLossy, detail));
             self.remark(|session| &mut session.lossy, Some(note));
         }
         Ok(())
@@ -534,12 +542,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_a_camera_that_plays_is_told() {
+        let audio = |encoding: &str| Announced {
+            clock_rate: 8_000,
+            ..section(Some(MediaKind::Audio), encoding)
+        };
+        let picture = Announced { payload_type: 26, ..section(Some(MediaKind::Video), "jpeg") };
+        let metadata = section(None, "vnd.onvif.metadata");
+        let announced = [picture.clone(), audio("pcma"), metadata, audio("pcmu")];
+        let (selected, notes) = select(&announced, AfterLoss::Hold);
+        let sections: Vec<usize> = selected.iter().map(|track| track.section).collect();
+        assert_eq!(sections, [0, 1]);
+        let [Note(note)] = &notes[..] else { panic!("{notes:?}") };
+        assert_eq!(note.code, Code::TrackIgnored);
+        assert!(note.detail.contains("vnd.onvif.metadata") && note.detail.contains("pcmu"));
+        assert!(select(&[picture], AfterLoss::Hold).1.is_empty());
+    }
+
+    #[test]
     fn a_camera_whose_picture_cannot_be_carried_hears_its_codec_and_the_way_out() {
         let metadata = section(None, "vnd.onvif.metadata");
         let fault_of = |announced: &[Announced]| {
             let (selected, notes) = select(announced, AfterLoss::Hold);
             assert!(selected.is_empty());
-            nothing_to_carry(announced, notes)
+            nothing_to_carry(announced, &notes)
         };
         let other = fault_of(&[metadata.clone(), section(Some(MediaKind::Video), "mp4v-es")]);
         assert_eq!(other.code, Code::VideoUnplayable);
