@@ -17,7 +17,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect`, `tls`, `tunnel`, `link` | a stream of bytes to the camera |
+//! | `connect`, `tls`, `tunnel`, `http_head`, `link` | a stream of bytes to the camera |
 //! | `wire` | bytes to messages and back, with caps |
 //! | `exchange`, `login`, `dialog` | requests and their answers |
 //! | `sdp`, `control`, `transport`, `rtp_info` | what the camera's answers mean |
@@ -33,6 +33,7 @@ pub mod control;
 mod dialog;
 mod exchange;
 mod feed;
+pub mod http_head;
 mod link;
 pub mod login;
 mod media;

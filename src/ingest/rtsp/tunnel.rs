@@ -17,12 +17,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::connect::{Duplex, fault, open};
+use super::http_head::{Head, MAX_HEAD};
 use super::login::Door;
 use crate::fault::{Code, Fault};
 use crate::ingest::source::Source;
 
-/// What the head of an HTTP answer may measure.
-const MAX_HEAD: usize = 8 << 10;
 /// Tries to be let in: without a login, with one, with a renewed nonce, and
 /// with the password as typed.
 const MAX_TRIES: usize = 4;
@@ -42,15 +41,6 @@ pub(super) struct Tunnel {
     unsent: BytesMut,
     /// What the camera says about the POST; nothing, usually.
     objection: Option<BytesMut>,
-}
-
-/// The head of an HTTP answer.
-struct Head {
-    status: u16,
-    reason: String,
-    challenges: Vec<String>,
-    /// What came behind it.
-    rest: BytesMut,
 }
 
 /// Makes `down` one half of a tunnel, and a further connection to `camera` the
@@ -75,9 +65,9 @@ pub(super) async fn dig(
         let (request, authorized) = request("GET", source, &cookie, &get, &mut door);
         down.write_all(request.as_bytes()).await.map_err(broken)?;
         down.flush().await.map_err(broken)?;
-        let head = head(&mut down).await?;
+        let (head, rest) = head(&mut down).await?;
         match head.status {
-            200..300 => break head.rest,
+            200..300 => break rest,
             401 if tries < MAX_TRIES => door.refused(&head.challenges, authorized)?,
             _ => return Err(refused("GET", &head)),
         }
@@ -127,45 +117,22 @@ fn request(
     (request, is_authorized)
 }
 
-/// Reads the head of an answer.
-async fn head(stream: &mut (dyn Duplex + '_)) -> Result<Head, Fault> {
-    let protocol = |detail: &str| Err(Fault::new(Code::SourceProtocol, detail));
-    let mut buffer = BytesMut::with_capacity(MAX_HEAD);
-    let end = loop {
-        if let Some(at) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            break at + 4;
+/// Reads the head of an answer; what came behind it.
+async fn head(stream: &mut (dyn Duplex + '_)) -> Result<(Head, BytesMut), Fault> {
+    let mut came = BytesMut::with_capacity(MAX_HEAD);
+    loop {
+        if let Some(head) = Head::take(&mut came)? {
+            return Ok((head, came));
         }
-        // Also what is as long as a head may be, without an end.
-        let is_http = buffer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b);
-        if !is_http {
-            return protocol(
-                "what listens there does not speak HTTP; cameras do at port 80 or 443",
-            );
-        }
-        if buffer.len() >= MAX_HEAD {
-            return Err(Fault::new(Code::SourceLimit, "an HTTP head longer than 8 KiB"));
-        }
-        match stream.read_buf(&mut buffer).await {
-            Ok(0) => return protocol("the camera hung up on the HTTP request"),
+        match stream.read_buf(&mut came).await {
+            Ok(0) => {
+                let detail = "the camera hung up on the HTTP request";
+                return Err(Fault::new(Code::SourceProtocol, detail));
+            }
             Ok(_) => {}
             Err(error) => return Err(fault(&error, "the HTTP tunnel")),
         }
-    };
-    let head = buffer.split_to(end);
-    let text = String::from_utf8_lossy(&head);
-    let mut lines = text.lines();
-    let mut words = lines.next().unwrap_or_default().splitn(3, ' ').skip(1);
-    let Some(status) = words.next().and_then(|status| status.parse().ok()) else {
-        return protocol("an HTTP answer that cannot be read");
-    };
-    let printable = |c: &char| !c.is_control();
-    let reason = words.next().unwrap_or_default().chars().filter(printable).take(80).collect();
-    let challenges = lines
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(name, _)| name.eq_ignore_ascii_case("WWW-Authenticate"))
-        .map(|(_, value)| value.trim().to_owned())
-        .collect();
-    Ok(Head { status, reason, challenges, rest: buffer })
+    }
 }
 
 /// What a status other than 2xx means.
