@@ -91,6 +91,24 @@ async fn every_codec_arrives_whole_over_tcp_and_udp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_is_a_stream_also_in_latm() {
+    let cameras = Cameras::start(&["latm"]);
+    let mut camera = pull(source(&cameras.url("latm")));
+    let frames = camera.frames(40).await;
+    let rising = frames.windows(2).all(|pair| pair[0].dts < pair[1].dts);
+    assert!(rising && frames.iter().all(|frame| frame.kind == FrameKind::Audio));
+    let span = frames[39].dts.nanos() - frames[0].dts.nanos();
+    let taken = frames[39].arrived - frames[0].arrived;
+    let apart = (span as f64 / 1e9 - taken.as_secs_f64()).abs();
+    assert!(apart < 0.5, "{span} ns in {taken:?}");
+    let tracks = camera.stream.tracks().unwrap();
+    let names: Vec<_> = tracks.iter().map(|track| track.codec.name()).collect();
+    assert_eq!(names, ["AAC"]);
+    assert_eq!(camera.stream.status().state, SourceState::Live);
+    camera.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn basic_and_digest_logins_work_and_a_wrong_one_waits_minutes() {
     for method in ["basic", "digest"] {
         let cameras = Cameras::start(&["h264-pcma", "--auth", method]);

@@ -67,6 +67,10 @@ MOUNTS = {
 }
 
 
+# Mount, then what makes its sound: a codec that no clip can hold.
+SOUNDS = {"latm": "avenc_aac ! aacparse ! rtpmp4apay"}
+
+
 def leb128(data, at):
     """A number of AV1 in `data`, and where it ends."""
     value = shift = 0
@@ -259,6 +263,14 @@ def main():
     server.set_service(given.port)
     told, factories = {}, []
     for mount in given.mounts:
+        if mount in SOUNDS:
+            factory = GstRtspServer.RTSPMediaFactory()
+            source = "audiotestsrc is-live=true ! audioconvert ! audioresample"
+            factory.set_launch(f"( {source} ! {SOUNDS[mount]} name=pay0 pt=97 )")
+            factory.set_shared(True)
+            server.get_mount_points().add_factory(f"/{mount}", factory)
+            factories.append(factory)
+            continue
         name, _, clip = mount.partition("=")
         clip = clip or name
         tracks = parse(next(CACHE.glob(f"{clip}.m??")), MOUNTS[clip])

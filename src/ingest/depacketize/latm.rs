@@ -35,6 +35,40 @@ fn bits_of(data: &[u8], from: usize, to: usize) -> Bytes {
     (from..to).step_by(8).map(byte).collect()
 }
 
+/// Skips the signalling of SBR behind a config (ISO/IEC 14496-3 §1.6.5), if
+/// that is what comes; a `frameLengthType` of ours cannot begin so.
+fn skip_extension(r: &mut BitReader<'_>) -> bool {
+    let mut ahead = r.clone();
+    if ahead.bits(11) != Ok(0x2b7) || ahead.bits(5) != Ok(5) {
+        return false;
+    }
+    if ahead.flag() == Ok(true) && ahead.bits(4) == Ok(15) {
+        ahead.skip(24);
+    }
+    *r = ahead;
+    true
+}
+
+/// What follows the config of the codec.
+fn read_rest(r: &mut BitReader<'_>, extended: bool) -> Result<(), BadParameterSet> {
+    if r.bits(3)? != 0 {
+        return Err(BadParameterSet("LATM frames of fixed length"));
+    }
+    r.bits(8)?; // latmBufferFullness
+    if r.flag()? {
+        // otherDataLenBits; such data follows the frames and is not read.
+        if extended {
+            latm_value(r)?;
+        } else {
+            while r.bits(9)? & 0x100 != 0 {}
+        }
+    }
+    if r.flag()? {
+        r.bits(8)?; // crcCheckSum
+    }
+    Ok(())
+}
+
 impl MuxConfig {
     /// Reads it at `r`, which reads `data`.
     fn read(
@@ -67,20 +101,10 @@ impl MuxConfig {
             r.skip(end - to);
             to = end;
         }
-        if r.bits(3)? != 0 {
-            return Err(BadParameterSet("LATM frames of fixed length"));
-        }
-        r.bits(8)?; // latmBufferFullness
-        if r.flag()? {
-            // otherDataLenBits; such data follows the frames and is not read.
-            if extended {
-                latm_value(r)?;
-            } else {
-                while r.bits(9)? & 0x100 != 0 {}
-            }
-        }
-        if r.flag()? {
-            r.bits(8)?; // crcCheckSum
+        // GStreamer leaves the encoder's extension where it has no place, and
+        // ends the config wherever its bytes do.
+        if extended || !skip_extension(r) || r.position() + 13 <= 8 * data.len() {
+            read_rest(r, extended)?;
         }
         Ok(Self {
             frames,

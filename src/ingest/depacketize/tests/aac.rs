@@ -164,6 +164,14 @@ const MUX_CONFIG: &str = "010000000000000\
     0001111111100";
 
 #[test]
+fn latm_of_gstreamer_keeps_an_extension_and_cuts_off_what_follows() {
+    let fmtp = Some("cpresent=0;config=40002410adca00");
+    let made = Depacketizer::new(MediaKind::Audio, "MP4A-LATM", 44_100, None, fmtp).unwrap();
+    let Some(Codec::Aac(aac)) = made.codec() else { panic!("{:?}", made.codec()) };
+    assert_eq!((aac.object_type, aac.sample_rate, aac.channels), (2, 44_100, 1));
+}
+
+#[test]
 fn latm_comes_out_as_the_frames_that_went_in_with_the_config_in_sdp_or_in_band() {
     let frames = frames(CLIP);
     for in_band in [false, true] {
