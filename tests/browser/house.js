@@ -123,9 +123,9 @@ export async function startGateway(streams, more = {}) {
   };
 }
 
-/** How much longer than promised a picture may take: no longer, unless others keep
- *  the machine twice as busy as it can be. Asked before a test's own load. */
-export const slack = () => (loadavg()[0] > 2 * availableParallelism() ? 2 : 1);
+/** How many times as long as promised a picture may take: once, unless others keep
+ *  the machine more than twice as busy as it can be. Asked before a test's own load. */
+export const slack = () => Math.max(1, loadavg()[0] / (2 * availableParallelism()));
 
 export const startChromium = () =>
   chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--mute-audio"] });

@@ -5,7 +5,8 @@ import { after, before, test } from "node:test";
 import { ARTEFACTS, openPage, slack, startHouse, until } from "./house.js";
 
 const NAMES = Array.from({ length: 16 }, (_, i) => `cam-${String(i + 1).padStart(2, "0")}`);
-const within = 3000 * slack();
+const slowness = slack();
+const within = 3000 * slowness;
 let house;
 
 before(async () => {
@@ -29,7 +30,7 @@ test("sixteen cameras of 640 x 360 play within three seconds", async () => {
   do {
     const page = await openPage(house.browser, house.gateway.base, { before: timeFirstPictures });
     const times = () => page.evaluate(() => Object.values(window.first));
-    await until("sixteen pictures", async () => (await times()).length === NAMES.length, 20_000);
+    await until("sixteen pictures", async () => (await times()).length === NAMES.length, 30_000);
     seen.push(Math.round(Math.max(...(await times()))));
     if (seen.at(-1) > within && seen.length < 4) {
       await page.close();
@@ -45,13 +46,13 @@ test("sixteen cameras of 640 x 360 play within three seconds", async () => {
     const before = await played();
     await page.waitForTimeout(2000);
     const advanced = (await played()).map((frames, at) => frames - before[at]);
-    assert.ok(advanced.every((frames) => frames >= 20), `pictures in 2 s: ${advanced.join()}`);
+    assert.ok(advanced.every((frames) => frames >= 20 / slowness), `pictures in 2 s: ${advanced.join()}`);
     await page.screenshot({ path: `${ARTEFACTS}/wall-16.png` });
     assert.deepEqual(page.complaints, []);
     await page.close();
     break;
   } while (true);
-  console.log(`sixteen cameras, last first picture after ms: ${seen.join()}, allowed ${within}`);
+  console.log(`sixteen cameras, last first picture after ms: ${seen.join()}, allowed ${Math.round(within)}`);
   assert.ok(seen.at(-1) <= within, `${seen.join()} ms`);
 });
 
