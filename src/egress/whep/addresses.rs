@@ -45,6 +45,11 @@ impl Addresses {
         room
     }
 
+    /// Whether the viewer was never heard from.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The way to an address; for one not proven yet, the kernel's.
     pub(super) fn route(&self, to: SocketAddr) -> Route {
         let known = self.0.iter().find(|known| known.to == to);

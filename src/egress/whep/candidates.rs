@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
+
+use if_addrs::Interface;
 
 /// Most addresses told to a viewer: it tries each of them.
 const MAX_ADDRESSES: usize = 16;
@@ -32,21 +35,49 @@ pub(super) async fn addresses(
     if !local.ip().is_unspecified() {
         add(local);
     } else {
-        let mut interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the network interfaces cannot be listed");
-            Vec::new()
-        });
-        interfaces.sort_by_key(|interface| interface.is_loopback());
-        for interface in interfaces {
-            let ip = interface.ip();
-            // A link-local address needs a zone that SDP cannot carry.
-            let usable = !interface.is_link_local() && (ip.is_ipv4() || local.is_ipv6());
-            if usable {
-                add(SocketAddr::new(ip, local.port()));
-            }
+        for interface in interfaces(local) {
+            add(SocketAddr::new(interface.ip(), local.port()));
         }
     }
     found
+}
+
+/// Interfaces with an address that viewers may be told, loopback last.
+fn interfaces(local: SocketAddr) -> Vec<Interface> {
+    let mut all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the network interfaces cannot be listed");
+        Vec::new()
+    });
+    // A link-local address needs a zone that SDP cannot carry.
+    all.retain(|one| !one.is_link_local() && (one.ip().is_ipv4() || local.is_ipv6()));
+    all.sort_by_key(Interface::is_loopback);
+    all
+}
+
+/// Whether nobody outside of the container we run in can reach any address of
+/// ours.
+pub(super) fn are_hidden(local: SocketAddr) -> bool {
+    let bound = |one: &Interface| local.ip().is_unspecified() || one.ip() == local.ip();
+    let all = interfaces(local).into_iter().filter(|one| bound(one) && !one.is_loopback());
+    let all: Vec<_> = all.map(|one| (one.ip(), one.name)).collect();
+    only_cables(Path::new("/sys/class/net"), &all)
+}
+
+/// Whether these are all private addresses on virtual cables, as they lead out
+/// of a container; `kernel` is where Linux tells of interfaces.
+fn only_cables(kernel: &Path, all: &[(IpAddr, String)]) -> bool {
+    let is_cable = |name: &str| {
+        let read = |what| std::fs::read_to_string(kernel.join(name).join(what)).unwrap_or_default();
+        // Its other end is another interface. That is so of VLANs and of
+        // macvlan too, which name their type, and are reached directly.
+        let (own, other) = (read("ifindex"), read("iflink"));
+        !own.is_empty() && own != other && !read("uevent").contains("DEVTYPE=")
+    };
+    let is_private = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    };
+    !all.is_empty() && all.iter().all(|(ip, name)| is_private(ip) && is_cable(name))
 }
 
 /// `203.0.113.7`, `203.0.113.7:9000`, `cam.example.org` or with a port.
@@ -165,5 +196,32 @@ mod tests {
             a=end-of-candidates\r\na=sendonly\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-pwd:p\r\na=sendonly\r\n"
         );
+    }
+
+    #[test]
+    fn addresses_that_end_at_the_containers_wall_are_found_out() {
+        let kernel = tempfile::tempdir().unwrap();
+        for (name, own, other, kind) in [
+            ("eth0", "2", "17", "INTERFACE=eth0"),
+            ("eno1", "2", "2", "INTERFACE=eno1"),
+            ("eth0.10", "3", "2", "DEVTYPE=vlan\nINTERFACE=eth0.10"),
+        ] {
+            let folder = kernel.path().join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            for (file, text) in [("ifindex", own), ("iflink", other), ("uevent", kind)] {
+                std::fs::write(folder.join(file), text).unwrap();
+            }
+        }
+        let hidden = |all: &[(&str, &str)]| {
+            let read = |(ip, name): &(&str, &str)| (ip.parse().unwrap(), (*name).to_owned());
+            only_cables(kernel.path(), &all.iter().map(read).collect::<Vec<_>>())
+        };
+        assert!(hidden(&[("172.17.0.2", "eth0")]));
+        assert!(hidden(&[("172.17.0.2", "eth0"), ("fd00::2", "eth0")]));
+        assert!(!hidden(&[("203.0.113.7", "eth0")]), "routed");
+        assert!(!hidden(&[("192.168.1.7", "eno1")]), "a machine at home");
+        assert!(!hidden(&[("192.168.1.7", "eth0.10")]), "a VLAN");
+        assert!(!hidden(&[("172.17.0.2", "eth0"), ("192.168.1.7", "eno1")]));
+        assert!(!hidden(&[("172.17.0.2", "gone")]) && !hidden(&[]));
     }
 }

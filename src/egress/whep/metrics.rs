@@ -6,9 +6,11 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Regi
 
 use crate::http::{OutputSessions, SessionMetrics};
 
-/// Why a datagram is thrown away, and what RTCP from viewers is about.
+/// Why a datagram is thrown away, how far a way to a viewer went that failed,
+/// and what RTCP from viewers is about.
 const REASONS: [&str; 6] =
     ["no_session", "not_sent", "not_webrtc", "overload", "tcp_limit", "viewer_behind"];
+const STAGES: [&str; 4] = ["dtls", "no_path", "tcp_unproven", "unheard"];
 const KINDS: [&str; 3] = ["key_frame_wanted", "nack", "receiver_report"];
 
 /// Metric families of WebRTC.
@@ -60,8 +62,8 @@ impl Metrics {
         let ice_failures = IntCounterVec::new(
             Opts::new(
                 "porthole_webrtc_ice_failures_total",
-                "Ways to a viewer that failed, by how far they went: so far those over TCP that \
-                 brought no check in time",
+                "Ways to a viewer that failed, by how far they went: it was never heard from, no \
+                 path was agreed on, DTLS did not end; or a TCP connection brought no check in time",
             ),
             &["stage"],
         )?;
@@ -73,7 +75,9 @@ impl Metrics {
         for reason in REASONS {
             discarded.with_label_values(&[reason]);
         }
-        ice_failures.with_label_values(&["tcp_unproven"]);
+        for stage in STAGES {
+            ice_failures.with_label_values(&[stage]);
+        }
         registry.register(Box::new(ice_failures.clone()))?;
         registry.register(Box::new(remote_loss.clone()))?;
         registry.register(Box::new(round_trip.clone()))?;
@@ -111,6 +115,11 @@ impl Metrics {
     /// A viewer could not be reached.
     pub(super) fn ice_failure(&self, stage: &'static str) {
         self.ice_failures.with_label_values(&[stage]).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn ice_failures(&self, stage: &'static str) -> u64 {
+        self.ice_failures.with_label_values(&[stage]).get()
     }
 
     #[cfg(test)]

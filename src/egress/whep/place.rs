@@ -14,6 +14,8 @@ pub(super) struct Place {
     shared: Arc<Shared>,
     id: SessionId,
     state: &'static str,
+    /// Addresses of ours that it was told to try.
+    told: Vec<SocketAddr>,
     _seat: Taken,
 }
 
@@ -34,10 +36,15 @@ impl Drop for Taken {
 }
 
 impl Place {
-    /// A viewer among those that `crowd` counts.
-    pub(super) fn new(shared: Arc<Shared>, id: SessionId, crowd: &Arc<AtomicUsize>) -> Self {
+    /// A viewer among those that `crowd` counts, who was told to try `told`.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: SessionId,
+        crowd: &Arc<AtomicUsize>,
+        told: Vec<SocketAddr>,
+    ) -> Self {
         shared.metrics.sessions.add("connecting", 1);
-        Self { shared, id, state: "connecting", _seat: Taken::of(crowd) }
+        Self { shared, id, state: "connecting", told, _seat: Taken::of(crowd) }
     }
 
     /// The viewer has proven to be at `address`.
@@ -70,6 +77,19 @@ impl Place {
     /// Packets were thrown away since the viewer could not be sent them in time.
     pub(super) fn fell_behind(&self, packets: u64) {
         self.shared.metrics.discarded("viewer_behind", packets);
+    }
+
+    /// The viewer has never connected; `stage` is how far it came.
+    pub(super) fn unreachable(&self, stage: &'static str) {
+        self.shared.metrics.ice_failure(stage);
+        let stream = self.shared.board().get(self.id).map(|session| session.stream.to_string());
+        let tried: Vec<String> = self.told.iter().map(ToString::to_string).collect();
+        let (viewer, tried) = (self.id.short(), tried.join(" "));
+        tracing::warn!(
+            stream, viewer, stage, %tried,
+            "no way to this viewer works: open these to it, UDP or TCP, or name others in \
+             webrtc.advertise"
+        );
     }
 
     pub(super) fn ended(&self, end: &'static str, after: Duration) {

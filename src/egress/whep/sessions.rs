@@ -70,6 +70,12 @@ impl Whep {
             let _here = threads.get(0).enter();
             bind(config.listen)?
         };
+        if config.advertise.is_empty() && candidates::are_hidden(socket.local_addr()?) {
+            tracing::warn!(
+                "WebRTC: every address of ours is private to this container, so viewers outside of \
+                 it will find no way; name in webrtc.advertise the address they reach us under"
+            );
+        }
         let shared = Arc::new(Shared::new(socket, metrics, identity));
         let tasks = Arc::new(Tasks::new(threads.len()));
         let run = listener.run(Arc::clone(&shared), Arc::clone(&tasks));
@@ -159,7 +165,7 @@ impl Whep {
                 task,
             };
             self.shared.board().add(id, session);
-            let place = Place::new(Arc::clone(&self.shared), id, crowd);
+            let place = Place::new(Arc::clone(&self.shared), id, crowd, addresses);
             let candidates = offer.candidates.len();
             Command::Join(id, Box::new(Viewer::new(asked, peer, place, candidates, codecs)))
         });

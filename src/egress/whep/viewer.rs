@@ -398,6 +398,13 @@ impl Viewer {
         let addresses = &self.addresses;
         let push = |peer, datagram: &[u8]| outbox.push(&addresses.route(peer), datagram);
         self.peer.drain(now, push);
+        if end == "ice_failed" {
+            self.place.unreachable(match self.peer.path() {
+                Some(_) => "dtls",
+                None if self.addresses.is_empty() => "unheard",
+                None => "no_path",
+            });
+        }
         self.place.ended(end, self.asked.elapsed());
         self.sent
     }

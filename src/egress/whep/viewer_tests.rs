@@ -12,7 +12,8 @@ async fn viewer(now: Instant) -> Viewer {
 fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
     let (offer, plan) = offer();
     let (peer, _) = Peer::answer(now, &whep.shared.identity, &offer, &plan).unwrap();
-    let place = Place::new(Arc::clone(&whep.shared), SessionId::random(), &Arc::default());
+    let place =
+        Place::new(Arc::clone(&whep.shared), SessionId::random(), &Arc::default(), Vec::new());
     let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None]);
     viewer.stage = Stage::Live;
     viewer
@@ -73,4 +74,18 @@ async fn a_large_group_to_start_with_is_no_delay() {
     viewer.catch_up(&group, now);
     viewer.offer(now, &picture(21, false, 1_000));
     assert_eq!(queued(&viewer).len(), 21);
+}
+
+#[tokio::test]
+async fn one_that_is_never_heard_from_is_counted_so() {
+    let (whep, now) = (whep().await, Instant::now());
+    let mut viewer = place_in(&whep, now);
+    viewer.stage = Stage::Connecting;
+    let (group, mut outbox) = (Group::new(0), Outbox::default());
+    assert!(matches!(viewer.settle(now, &group, &mut outbox), Health::Due(_)));
+    let late = now + SETUP_TIMEOUT;
+    assert_eq!(viewer.settle(late, &group, &mut outbox), Health::Over("ice_failed"));
+    viewer.close(late, "ice_failed", &mut outbox);
+    let counted = ["unheard", "no_path", "dtls"].map(|at| whep.shared.metrics.ice_failures(at));
+    assert_eq!(counted, [1, 0, 0]);
 }
