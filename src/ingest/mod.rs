@@ -11,6 +11,7 @@
 mod backoff;
 pub mod depacketize;
 mod loss;
+mod mask;
 mod metrics;
 mod probe;
 mod pullers;

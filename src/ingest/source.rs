@@ -242,7 +242,7 @@ impl fmt::Display for Source {
 
 /// Whether part of a path may hold a password, as in the Xiongmai cameras'
 /// `/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp`.
-fn holds_login(segment: &str) -> bool {
+pub(super) fn holds_login(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase();
     ["pass", "pwd", "pw=", "user", "token", "auth"].iter().any(|word| segment.contains(word))
 }

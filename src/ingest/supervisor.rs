@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::backoff::Backoff;
+use super::mask::masked;
 use super::metrics::{IngestMetrics, StreamMeters};
 use super::route::Route;
 use super::rtsp::Trust;
@@ -198,7 +199,7 @@ impl Supervisor {
         if live_since.is_none() {
             self.meters.connected(fault.code.as_str());
         }
-        Some(fault)
+        Some(Fault { detail: masked(&self.source, &fault.detail), ..fault })
     }
 
     /// Whether that may still be chance, or is the camera's way to refuse.

@@ -27,6 +27,7 @@ use url::Position;
 use super::connect::connect;
 use super::login::Door;
 use crate::fault::{Code, Fault};
+use crate::ingest::mask::masked;
 use crate::ingest::source::{BadSource, Source, Transport};
 
 /// Longest time for a still, its logins included; slow cameras take 2 s.
@@ -54,6 +55,15 @@ impl Clone for Still {
         Self::new(self.source.clone())
     }
 }
+
+/// By where it is and how it is asked for, not by how that went.
+impl PartialEq for Still {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Still {}
 
 impl FromStr for Still {
     type Err = BadSource;
@@ -97,6 +107,10 @@ impl Still {
         }
         let late = |_| Err(told(Code::SourceTimeout, "no JPEG within 8 s"));
         let fetched = timeout(LIMIT, self.ask()).await.unwrap_or_else(late);
+        let fetched = fetched.map_err(|fault| {
+            let detail = masked(&self.source, &fault.detail);
+            Fault { detail, ..fault }
+        });
         if let Err(fault) = &fetched
             && fault.code == Code::SourceAuth
         {
