@@ -3,13 +3,15 @@
 //! Not here: what any room does. A line that is not wiring has lost its way.
 
 mod expiry;
+mod reload;
+mod streams;
 mod tls;
 mod watch;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -24,8 +26,8 @@ use tracing::{info, warn};
 
 use crate::api::{self, Readiness};
 use crate::auth::{Access, AuthMetrics};
-use crate::bus::{self, BusMetrics, SourceState, SourceStatus, Stream, StreamsCollector};
-use crate::config::{Config, SnapshotConfig, StreamConfig};
+use crate::bus::{self, BusMetrics, StreamsCollector};
+use crate::config::{Config, Layers};
 use crate::egress::hls::{self, Hls};
 use crate::egress::mjpeg::{self, Pictures};
 use crate::egress::mse::{self, Mse};
@@ -33,9 +35,14 @@ use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
 use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
-use crate::ingest::{IngestMetrics, Pullers, Source, Still};
+use crate::ingest::{IngestMetrics, Pullers};
 use crate::metrics::{self, ConfigMetrics};
 use crate::{go2rtc, pages};
+
+use self::reload::Live;
+use self::streams::Streams;
+
+pub use self::streams::Changes;
 
 /// How long stopping may take in all: cameras confirm TEARDOWN within 2 s,
 /// requests under way end within 5.
@@ -50,14 +57,11 @@ pub struct App {
     readiness: Arc<Readiness>,
     /// Nobody new is let in.
     draining: Arc<AtomicBool>,
-    /// How long viewers go on after SIGTERM.
-    grace: Duration,
     /// Ends cameras, outputs and listeners.
     stop: CancellationToken,
     tasks: TaskTracker,
-    _pullers: Pullers,
     whep: Arc<Whep>,
-    access: Arc<Access>,
+    live: Arc<Live>,
     hls: Arc<Hls>,
 }
 
@@ -76,15 +80,6 @@ fn taken(key: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> StartE
         let text = format!("cannot listen on {address} ({key}): {error}");
         StartError::Listen(io::Error::new(error.kind(), text))
     }
-}
-
-/// Asks a camera for its own still: what outputs may not do themselves.
-fn fetcher(still: Still) -> mjpeg::FetchStill {
-    let still = Arc::new(still);
-    Arc::new(move || {
-        let still = Arc::clone(&still);
-        Box::pin(async move { still.fetch().await })
-    })
 }
 
 /// Why a gateway cannot start.
@@ -111,7 +106,7 @@ impl App {
             None => None,
         };
         let secure = tls.is_some();
-        let viewer = viewer.with_caps(config.caps).with_tls(tls.clone());
+        let viewer = viewer.with_caps(config.caps.clone()).with_tls(tls.clone());
         let admin = Listener::bind("admin", "admin.listen", config.admin_listen).await?;
         let rtsp_listener = match config.rtsp.listen {
             Some(address) => {
@@ -121,7 +116,8 @@ impl App {
         };
 
         let families = metrics::registry()?;
-        ConfigMetrics::register(&families)?.started(SystemTime::now());
+        let config_metrics = ConfigMetrics::register(&families)?;
+        config_metrics.started(SystemTime::now());
         let bus_metrics = BusMetrics::register(&families)?;
         let ingest_metrics = IngestMetrics::register(&families)?;
         let http_metrics = HttpMetrics::register(&families)?;
@@ -129,14 +125,14 @@ impl App {
 
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
-        let access = Access::new(config.access, AuthMetrics::register(&families)?);
-        let policy = Arc::new(ArcSwap::from_pointee(config.policy));
+        let access = Access::new(config.access.clone(), AuthMetrics::register(&families)?);
+        let policy = Arc::new(ArcSwap::from_pointee(config.policy.clone()));
         let whep_metrics =
             whep::Metrics::register(&families, &sessions)?.counting_panics(ingest_metrics.panics());
         let webrtc = config.webrtc.listen;
-        let bound = Whep::bind(config.webrtc, whep_metrics).await;
+        let bound = Whep::bind(config.webrtc.clone(), whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
-        let hls = Hls::new(config.hls, hls::Metrics::register(&families)?)?;
+        let hls = Hls::new(config.hls.clone(), hls::Metrics::register(&families)?)?;
         families.register(Box::new(hls.collector()?))?;
         let picture_metrics =
             mjpeg::Metrics::register(&families)?.counting_panics(ingest_metrics.panics());
@@ -144,28 +140,30 @@ impl App {
         families.register(Box::new(pictures.collector()?))?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let draining = Arc::new(AtomicBool::new(false));
-        if let Some((tls, files)) = tls.zip(config.tls) {
+        if let Some((tls, files)) = tls.zip(config.tls.clone()) {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
         }
 
-        let pullers = Pullers::start()?;
-        let start = |name, source: Source, substream| {
-            let state = if source.on_demand { SourceState::Idle } else { SourceState::Connecting };
-            let status = SourceStatus::new(state, SystemTime::now(), source.to_string());
-            let (limits, metrics) = (bus::Limits::default(), bus_metrics.clone());
-            let (stream, publisher) =
-                Stream::with_substream(name, limits, status, metrics, substream);
-            hls.attach(&stream);
-            tasks.spawn(pullers.supervise(source, publisher, &ingest_metrics, stop.clone()));
-            stream
+        let embed = config.embed.clone();
+        let streams = Streams {
+            registry: registry.clone(),
+            hls: hls.clone(),
+            pictures: pictures.clone(),
+            bus: bus_metrics,
+            pullers: Arc::new(Pullers::start()?),
+            ingest: ingest_metrics,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            table: Mutex::default(),
         };
-        for StreamConfig { name, source, substream, snapshot } in config.streams {
-            let SnapshotConfig { still, decode } = snapshot;
-            pictures.attach(&name, mjpeg::Source { still: still.map(fetcher), decode });
-            pictures.attach(&name.sub(), mjpeg::Source { still: None, decode });
-            let substream = substream.map(|source| start(name.sub(), source, None));
-            registry.insert(start(name, source, substream));
-        }
+        streams.apply(config.streams.clone());
+        let live = Arc::new(Live {
+            streams,
+            access: access.clone(),
+            policy: policy.clone(),
+            metrics: config_metrics,
+            config: Mutex::new(config),
+        });
         tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
             let (registry, access) = (registry.clone(), access.clone());
@@ -180,12 +178,10 @@ impl App {
             admin: admin.address()?,
             readiness: Arc::clone(&readiness),
             draining: draining.clone(),
-            grace: config.drain,
             stop: stop.clone(),
             tasks: tasks.clone(),
-            _pullers: pullers,
             whep: whep.clone(),
-            access: access.clone(),
+            live,
             hls: hls.clone(),
         };
         let gate = Gate {
@@ -210,7 +206,7 @@ impl App {
                 sessions: sessions.clone(),
             }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), hls, sessions }))
-            .merge(pages::routes(registry, &config.embed));
+            .merge(pages::routes(registry.clone(), &embed));
         let viewers = viewers
             .clone()
             .merge(go2rtc::routes(&viewers))
@@ -218,7 +214,7 @@ impl App {
             .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
             .layer(from_fn_with_state(gate, http::guard))
             .layer(from_fn_with_state(policy, http::cross_origin));
-        let admins = api::admin_routes(readiness, families)
+        let admins = api::admin_routes(readiness, families, registry)
             .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
             .layer(from_fn_with_state(admin_gate, http::guard));
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
@@ -243,7 +239,26 @@ impl App {
 
     /// Addresses that guessed passwords are heard again.
     pub fn forgive(&self) {
-        self.access.forgive();
+        self.live.access.forgive();
+    }
+
+    /// Another configuration from now on: streams that it has as they were lose
+    /// no frame, sessions that it would not let in end. Listeners, and what is
+    /// named in the log, stay as they are until a restart.
+    pub fn apply(&self, config: Config) -> Changes {
+        self.live.apply(config)
+    }
+
+    /// Applies what `layers` become, whenever their files change from now on, and
+    /// on SIGHUP.
+    pub async fn follow(&self, layers: Layers) {
+        let watch = self.live.watch(&layers).await;
+        self.tasks.spawn(Arc::clone(&self.live).follow(layers, watch, self.stop.clone()));
+    }
+
+    /// How long viewers go on after SIGTERM.
+    fn grace(&self) -> Duration {
+        self.live.config.lock().unwrap_or_else(PoisonError::into_inner).drain
     }
 
     /// Where metrics and health are.
@@ -268,11 +283,12 @@ impl App {
             }
         };
         let first = signalled().await;
-        if first == "SIGTERM" && !self.grace.is_zero() {
+        let grace = self.grace();
+        if first == "SIGTERM" && !grace.is_zero() {
             self.drain();
-            info!("{first}: nobody new is let in, stopping in {:?}", self.grace);
+            info!("{first}: nobody new is let in, stopping in {grace:?}");
             tokio::select! {
-                () = tokio::time::sleep(self.grace) => {}
+                () = tokio::time::sleep(grace) => {}
                 // Somebody is in a hurry.
                 _ = signalled() => {}
             }

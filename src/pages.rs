@@ -29,7 +29,7 @@ use crate::http::{Origin, Problem};
 struct Files;
 
 /// What an operator may set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// Sites whose pages may show `/{stream}/embed` in a frame, beside our own.
     pub frame_ancestors: Vec<Origin>,

@@ -21,13 +21,6 @@ const SHORT: Duration = Duration::from_secs(5);
 /// Longest a session may go on beyond that.
 const GRACE: Duration = Duration::from_secs(5);
 
-const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-    m=video 9 UDP/TLS/RTP/SAVPF 107\r\nc=IN IP4 0.0.0.0\r\n\
-    a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\n\
-    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff\r\n\
-    a=setup:actpass\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:107 H264/90000\r\n\
-    a=fmtp:107 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n";
-
 fn token(ttl: Duration) -> String {
     let key = EmbedKey::new(KEY.as_bytes()).unwrap();
     key.mint(&["yard".parse().unwrap()], ttl, None, SystemTime::now())
@@ -125,7 +118,7 @@ async fn a_playing_session_ends_with_its_token_and_one_beside_it_goes_on() {
     let offer = Client::new()
         .post(format!("{base}/yard/whep?token={short}"))
         .header("content-type", "application/sdp")
-        .body(OFFER);
+        .body(app_support::OFFER);
     let answer = offer.send().await.unwrap();
     assert_eq!(answer.status(), 201);
     let session = answer.headers()["location"].to_str().unwrap().to_owned();

@@ -77,6 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "go2rtc",
             "http",
             "ingest",
+            "media",
             "metrics",
             "pages",
         ],

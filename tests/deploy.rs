@@ -100,7 +100,7 @@ fn written_keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn the_file_as_it_stands_is_the_defaults() {
     let file = load(&in_repository("deploy/porthole.yaml")).unwrap_or_else(|f| panic!("{f}"));
     let default = Config::default();
-    let mut compared = BTreeSet::from(["streams", "access"]);
+    let mut compared = BTreeSet::from(["streams", "access", "files"]);
     macro_rules! compare {
         ($($field:ident),*) => {$(
             let values = (format!("{:?}", file.$field), format!("{:?}", default.$field));

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::TextEncoder;
 
+use crate::bus::Registry;
+
 /// Whether new viewers are welcome.
 ///
 /// Cameras do not count: a gateway whose cameras are all off still has to
@@ -42,15 +44,29 @@ impl Readiness {
 struct Health {
     readiness: Arc<Readiness>,
     metrics: prometheus::Registry,
+    streams: Arc<Registry>,
 }
 
-pub(super) fn routes(readiness: Arc<Readiness>, metrics: prometheus::Registry) -> Router {
+pub(super) fn routes(
+    readiness: Arc<Readiness>,
+    metrics: prometheus::Registry,
+    streams: Arc<Registry>,
+) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/startupz", get(startupz))
         .route("/metrics", get(text))
-        .with_state(Health { readiness, metrics })
+        .with_state(Health { readiness, metrics, streams })
+}
+
+impl Health {
+    /// Whether there is a stream of that name: `yard`, or `yard/sub`.
+    fn has_stream(&self, label: &str) -> bool {
+        let (name, sub) = label.split_once('/').map_or((label, false), |(name, _)| (name, true));
+        let stream = self.streams.get(name);
+        stream.is_some_and(|stream| !sub || stream.substream().is_some())
+    }
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
@@ -68,9 +84,20 @@ async fn startupz(State(health): State<Health>) -> Response {
     }
 }
 
-/// The Prometheus text format, 0.0.4.
+/// The Prometheus text format, 0.0.4. What was counted of a stream that is no
+/// more goes with it.
 async fn text(State(health): State<Health>) -> Response {
-    match TextEncoder::new().encode_to_string(&health.metrics.gather()) {
+    let mut families = health.metrics.gather();
+    for family in &mut families {
+        let mut metrics = family.take_metric();
+        metrics.retain(|metric| {
+            let mut labels = metric.get_label().iter().filter(|label| label.name() == "stream");
+            labels.all(|label| health.has_stream(label.value()))
+        });
+        family.set_metric(metrics);
+    }
+    families.retain(|family| !family.get_metric().is_empty());
+    match TextEncoder::new().encode_to_string(&families) {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -31,6 +31,10 @@ pub fn viewer_routes(deps: Deps) -> Router {
 }
 
 /// Routes of the admin listener.
-pub fn admin_routes(readiness: Arc<Readiness>, metrics: prometheus::Registry) -> Router {
-    health::routes(readiness, metrics)
+pub fn admin_routes(
+    readiness: Arc<Readiness>,
+    metrics: prometheus::Registry,
+    streams: Arc<Registry>,
+) -> Router {
+    health::routes(readiness, metrics, streams)
 }

@@ -28,6 +28,18 @@ impl Watch {
         Self { files, seen }
     }
 
+    /// These files from now on; of those that were watched before, a change
+    /// that nobody was told of yet still counts.
+    pub(super) async fn follow(&mut self, files: Vec<PathBuf>) {
+        let mut seen = look(&files).await;
+        for (file, stamp) in files.iter().zip(&mut seen) {
+            if let Some(at) = self.files.iter().position(|known| known == file) {
+                *stamp = self.seen[at];
+            }
+        }
+        (self.files, self.seen) = (files, seen);
+    }
+
     /// Returns once some file has changed, and has been left alone for a
     /// moment: it may be written in several steps, or in step with others.
     ///

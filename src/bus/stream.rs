@@ -1,6 +1,7 @@
 //! One stream: its ring, its status, and how many care.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use crate::media::{Draft, Frame, Quality, StreamName, Tracks};
 /// What readers and pages know of a stream.
 pub struct Stream {
     name: StreamName,
+    instance: u64,
     substream: Option<Arc<Stream>>,
     ring: Arc<Ring>,
     limits: Limits,
@@ -51,9 +53,11 @@ impl Stream {
         metrics: BusMetrics,
         substream: Option<Arc<Self>>,
     ) -> (Arc<Self>, Publisher) {
+        static INSTANCES: AtomicU64 = AtomicU64::new(0);
         let (sender, receiver) = watch::channel(0);
         let stream = Arc::new(Self {
             name,
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
             substream,
             ring: Arc::new(Ring::new()),
             limits,
@@ -74,6 +78,12 @@ impl Stream {
     /// What viewers call it; a substream's tells whose it is.
     pub fn name(&self) -> &StreamName {
         &self.name
+    }
+
+    /// A number that no other stream has, not even one that had its name before:
+    /// those count their frames anew.
+    pub fn instance(&self) -> u64 {
+        self.instance
     }
 
     /// The same scene in fewer pixels, if the camera offers it.

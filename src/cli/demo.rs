@@ -29,7 +29,7 @@ impl Demo {
         layers.file = None;
         layers.environment.insert("PORTHOLE__STREAMS__DEMO".into(), camera.url.clone());
         match layers.load() {
-            Ok(config) => gateway(config, |pages| println!("open {pages}")),
+            Ok(config) => gateway(config, layers, |pages| println!("open {pages}")),
             Err(faults) => {
                 eprint!("{faults}");
                 CONFIG

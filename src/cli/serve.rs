@@ -44,7 +44,7 @@ impl Serve {
             );
             return CONFIG;
         }
-        gateway(config, |_| {})
+        gateway(config, layers, |_| {})
     }
 }
 
@@ -59,9 +59,9 @@ pub(super) fn layers(file: Option<PathBuf>, urls: Vec<String>) -> Layers {
     Layers { file, environment: std::env::vars_os().filter_map(text).collect(), urls }
 }
 
-/// Runs the gateway until a signal ends it. `started` is told the address of
+/// Runs the gateway until a signal ends it, and applies what `layers` become. `started` is told the address of
 /// the pages.
-pub(super) fn gateway(config: Config, started: impl FnOnce(&str)) -> u8 {
+pub(super) fn gateway(config: Config, layers: Layers, started: impl FnOnce(&str)) -> u8 {
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         eprintln!("cannot start threads");
         return SOFTWARE;
@@ -77,6 +77,7 @@ pub(super) fn gateway(config: Config, started: impl FnOnce(&str)) -> u8 {
         let pages = app.pages();
         info!(pages, admin = %app.admin_address(), "porthole {}", env!("CARGO_PKG_VERSION"));
         started(&pages);
+        app.follow(layers).await;
         match app.run_until_signal().await {
             Exit::Clean => DONE,
             Exit::Forced => SOFTWARE,

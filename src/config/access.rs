@@ -114,9 +114,6 @@ fn web(item: &Item<'_>) -> Option<Url> {
 }
 
 fn embed_key(item: &Item<'_>) -> Option<EmbedKey> {
-    let path = item.text()?;
-    let read = std::fs::read(&path).map_err(|error| format!("cannot read {path}: {error}"));
-    let key = read
-        .and_then(|content| EmbedKey::new(&content).map_err(|error| format!("{path}: {error}")));
-    key.map_err(|fault| item.fault(fault)).ok()
+    let (path, content) = item.file()?;
+    EmbedKey::new(&content).map_err(|error| item.fault(format!("{path}: {error}"))).ok()
 }

@@ -17,6 +17,7 @@ mod reader;
 mod schema;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::Rules;
@@ -55,12 +56,14 @@ pub struct Config {
     pub access: Option<Rules>,
     /// Names, proxies, and other origins' pages.
     pub policy: Policy,
+    /// Files whose content is part of it, such as secrets.
+    pub files: Vec<PathBuf>,
     /// Who may show pages in a frame.
     pub embed: pages::Config,
 }
 
 /// A stream and the cameras' URLs behind it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StreamConfig {
     /// What viewers call it.
     pub name: StreamName,
@@ -73,7 +76,7 @@ pub struct StreamConfig {
 }
 
 /// Where a stream's pictures come from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SnapshotConfig {
     /// The camera's own still.
     pub still: Option<Still>,
@@ -95,6 +98,7 @@ impl Default for Config {
             rtsp: rtsp::Config::default(),
             access: None,
             policy: Policy::default(),
+            files: Vec::new(),
             embed: pages::Config::default(),
         }
     }

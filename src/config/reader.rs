@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::fault::{ConfigFault, Origin};
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a BTreeMap<String, String>,
     pub(super) faults: RefCell<Vec<ConfigFault>>,
+    /// Files that were read, or would have been.
+    pub(super) files: RefCell<Vec<PathBuf>>,
 }
 
 /// A mapping being read.
@@ -118,6 +121,19 @@ impl<'r> Item<'r> {
             Value::Map(_) => self.fault("one value is expected here, not a mapping"),
         }
         None
+    }
+
+    /// The content of the file that the text names, which may be a secret.
+    pub(super) fn file(&self) -> Option<(String, Vec<u8>)> {
+        let path = self.text()?;
+        self.reader.files.borrow_mut().push(PathBuf::from(&path));
+        match std::fs::read(&path) {
+            Ok(content) => Some((path, content)),
+            Err(error) => {
+                self.fault(format!("cannot read {path}: {error}"));
+                None
+            }
+        }
     }
 
     /// The text as a `T`; `what` says what is expected when it is none.

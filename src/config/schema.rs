@@ -27,7 +27,7 @@ pub(super) fn config(
     root: Node,
     environment: &BTreeMap<String, String>,
 ) -> Result<Config, ConfigFaults> {
-    let reader = Reader { environment, faults: RefCell::default() };
+    let reader = Reader { environment, faults: RefCell::default(), files: RefCell::default() };
     let mut config = Config::default();
     {
         let mut section = reader.item(String::new(), root).section();
@@ -77,6 +77,7 @@ pub(super) fn config(
         }
         section.finish();
     }
+    config.files = reader.files.into_inner();
     let mut faults = reader.faults.into_inner();
     if faults.is_empty() {
         return Ok(config);
@@ -214,12 +215,10 @@ fn on_or_off(item: &Item<'_>) -> Option<bool> {
 fn trust(item: Item<'_>) -> Option<Trust> {
     let mut section = item.section();
     let ca_file = section.take("ca_file").map(|item| {
-        let path = item.text()?;
-        let read = std::fs::read(&path).map_err(|error| format!("cannot read {path}: {error}"));
-        let authorities = read.and_then(|pem| {
-            Authorities::from_pem(&pem).map_err(|error| format!("{path}: {error}"))
-        });
-        authorities.map_err(|fault| item.fault(fault)).ok().map(Trust::Authorities)
+        let (path, pem) = item.file()?;
+        let authorities = Authorities::from_pem(&pem);
+        let authorities = authorities.map_err(|error| item.fault(format!("{path}: {error}")));
+        authorities.ok().map(Trust::Authorities)
     });
     let fingerprint = section.take("fingerprint").map(|item| item.checked().map(Trust::Pinned));
     let verify = section.take("verify").map(|item| {
@@ -246,15 +245,13 @@ fn password(section: &mut Section<'_>) -> Option<Secret> {
         return item.text().map(Secret::new);
     }
     let file = file?;
-    let path = file.text()?;
-    match std::fs::read_to_string(&path) {
-        // Editors end files with a newline that is no part of the secret.
-        Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']))),
-        Err(error) => {
-            file.fault(format!("cannot read {path}: {error}"));
-            None
-        }
-    }
+    let (path, content) = file.file()?;
+    let Ok(text) = String::from_utf8(content) else {
+        file.fault(format!("{path} is not UTF-8"));
+        return None;
+    };
+    // Editors end files with a newline that is no part of the secret.
+    Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
 fn webrtc(mut section: Section<'_>, config: &mut Config) {

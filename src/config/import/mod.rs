@@ -45,7 +45,8 @@ pub struct Imported {
 pub fn import(file: &Path, text: &str) -> Result<Imported, ConfigFaults> {
     let root = parse(&Arc::new(file.to_owned()), text)?;
     let environment = BTreeMap::new();
-    let reader = Reader { environment: &environment, faults: RefCell::default() };
+    let (faults, files) = (RefCell::default(), RefCell::default());
+    let reader = Reader { environment: &environment, faults, files };
     let mut import = Import::default();
     let origin = root.origin.clone();
     let section = reader.item(String::new(), root).section();

@@ -110,6 +110,8 @@ pub(super) struct Original {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) stream: StreamName,
+    /// Frames are numbered anew by another stream of that name; 0 for stills.
+    pub(super) instance: u64,
     pub(super) still: bool,
 }
 
@@ -127,7 +129,8 @@ impl Original {
             Codec::Jpeg(_) => Coded::Jpeg(frame.data.clone()),
             _ => return None,
         };
-        let key = Key { stream: stream.name().clone(), still: false };
+        let (name, instance) = (stream.name().clone(), stream.instance());
+        let key = Key { stream: name, instance, still: false };
         let Frame { sequence: version, draft } = frame;
         Some(Self { key, version: *version, coded, wall: draft.wall, arrived: draft.arrived })
     }

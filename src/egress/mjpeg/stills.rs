@@ -62,7 +62,7 @@ impl Stills {
         loop {
             let turn = self.turn(stream);
             let ending = Ending(Arc::clone(&turn.ended));
-            let key = Key { stream: stream.clone(), still: true };
+            let key = Key { stream: stream.clone(), instance: 0, still: true };
             let (number, fetch) = (turn.number, Arc::clone(&fetch));
             let work = || async move {
                 let _ending = ending;
