@@ -139,6 +139,54 @@ fn the_file_names_every_key_and_no_other() {
     assert!(unknown.is_empty(), "deploy/porthole.yaml names {unknown:?}, which no key is");
 }
 
+/// Every key that a JSON Schema has, spelt as [`known_keys`] does.
+fn schema_keys(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let below = |key: &str| format!("{path}.{key}").trim_start_matches('.').to_owned();
+    for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+        found.insert(below(key));
+        schema_keys(schema, &below(key), found);
+    }
+    for one in schema["anyOf"].as_array().into_iter().flatten() {
+        schema_keys(one, path, found);
+    }
+    if schema["items"].is_object() {
+        schema_keys(&schema["items"], &below("[]"), found);
+    }
+    if schema["additionalProperties"].is_object() {
+        schema_keys(&schema["additionalProperties"], &below("*"), found);
+    }
+}
+
+#[test]
+fn the_schema_names_every_key_and_no_other_with_the_default_it_has() {
+    let schema: Value = serde_json::from_str(porthole::config::SCHEMA).unwrap();
+    let (mut known, mut named) = (BTreeSet::new(), BTreeSet::new());
+    known_keys(&[], &mut known);
+    schema_keys(&schema, "", &mut named);
+    // One of a list may stand for the list, so these are found without it, too.
+    for list in ["auth.users.", "webrtc.ice_servers."] {
+        named.retain(|key| key.strip_prefix(list).is_none_or(|rest| rest.starts_with("[]")));
+    }
+    let missing: Vec<_> = known.difference(&named).collect();
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+
+    let manual: Value = serde_saphyr::from_str(&manual(false)).unwrap();
+    for (key, value) in manual.as_object().unwrap() {
+        let defaults = |schema: &Value, value: &Value, key: &str| {
+            if let Some(default) = schema.get("default") {
+                let same = default == value || (key == "snapshot" && *default == "on");
+                assert!(same, "{key}: {default} in the schema, {value} in deploy/porthole.yaml");
+            }
+        };
+        let schema = &schema["properties"][key];
+        defaults(schema, value, key);
+        for (inner, value) in value.as_object().into_iter().flatten() {
+            defaults(&schema["properties"][inner], value, &format!("{key}.{inner}"));
+        }
+    }
+}
+
 #[test]
 fn keys_without_a_default_are_examples() {
     let mut active = BTreeSet::new();

@@ -9,6 +9,7 @@ mod healthcheck;
 mod import;
 mod logging;
 mod password;
+mod schema;
 mod serve;
 mod token;
 
@@ -47,6 +48,7 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     Token(token::Token),
     Password(password::Password),
+    Schema(schema::Schema),
 }
 
 /// Runs the command line of this process.
@@ -62,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(healthcheck) => healthcheck.run(),
         Command::Token(token) => token.run(),
         Command::Password(password) => password.run(),
+        Command::Schema(schema) => schema.run(),
     };
     ExitCode::from(code)
 }

@@ -31,6 +31,10 @@ pub use fault::{ConfigFault, ConfigFaults};
 pub use import::{Imported, import};
 pub use layers::{Layers, default_file};
 
+/// The keys as JSON Schema (2020-12): what editors know of them. Faults that need
+/// more than the text, such as a file that is missing, are [`Layers::load`]'s.
+pub const SCHEMA: &str = include_str!("porthole.schema.json");
+
 /// Everything that can be configured, checked.
 #[derive(Clone)]
 pub struct Config {
