@@ -130,7 +130,7 @@ async fn what_is_overtaken_or_repeated_costs_nothing() {
         let outcome = outcome(cameras.port, MOUNT, weather, Duration::from_secs(6)).await;
         println!("{outcome:?}");
         // Later than that on a busy machine, it was no fair weather.
-        if outcome.slowest > Duration::from_millis(75) && attempt < 3 {
+        if outcome.slowest > Duration::from_millis(75) && attempt < 9 {
             continue;
         }
         outcome.assert_shows_what_can_be_decoded();
