@@ -37,6 +37,7 @@ use crate::fault::Code;
 use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
 use crate::ingest::{IngestMetrics, Pullers};
 use crate::metrics::{self, ConfigMetrics};
+use crate::traces::Traces;
 use crate::{go2rtc, pages};
 
 use self::reload::Live;
@@ -119,7 +120,13 @@ impl App {
         let config_metrics = ConfigMetrics::register(&families)?;
         config_metrics.started(SystemTime::now());
         let bus_metrics = BusMetrics::register(&families)?;
-        let ingest_metrics = IngestMetrics::register(&families)?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let traces = config.traces.as_ref().map_or_else(Traces::default, |endpoint| {
+            let (traces, exporter) = Traces::to(endpoint);
+            tasks.spawn(exporter.run(stop.clone()));
+            traces
+        });
+        let ingest_metrics = IngestMetrics::register(&families)?.traced(traces.clone());
         let http_metrics = HttpMetrics::register(&families)?;
         let sessions = http::SessionMetrics::register(&families)?;
 
@@ -129,6 +136,7 @@ impl App {
         let policy = Arc::new(ArcSwap::from_pointee(config.policy.clone()));
         let whep_metrics =
             whep::Metrics::register(&families, &sessions)?.counting_panics(ingest_metrics.panics());
+        let whep_metrics = whep_metrics.traced(traces);
         let webrtc = config.webrtc.listen;
         let bound = Whep::bind(config.webrtc.clone(), whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
@@ -138,7 +146,6 @@ impl App {
             mjpeg::Metrics::register(&families)?.counting_panics(ingest_metrics.panics());
         let pictures = Pictures::new(picture_metrics);
         families.register(Box::new(pictures.collector()?))?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let draining = Arc::new(AtomicBool::new(false));
         if let Some((tls, files)) = tls.zip(config.tls.clone()) {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));

@@ -62,3 +62,4 @@ pub mod rtp;
 pub mod secret;
 mod threads;
 pub mod timeline;
+pub mod traces;

@@ -109,7 +109,7 @@ fn the_file_as_it_stands_is_the_defaults() {
             compared.insert(stringify!($field));
         )*};
     }
-    compare!(listen, admin_listen, tls, caps, drain, policy, webrtc, hls, rtsp, embed);
+    compare!(listen, admin_listen, tls, caps, drain, traces, policy, webrtc, hls, rtsp, embed);
     assert!(file.streams.is_empty());
 
     // A setting that comes later must not go unseen.

@@ -111,6 +111,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("hls", old.hls != new.hls),
         ("rtsp", old.rtsp != new.rtsp),
         ("embed", old.embed != new.embed),
+        ("traces", old.traces != new.traces),
     ];
     differ.into_iter().filter(|(_, differ)| *differ).map(|(key, _)| key).collect()
 }

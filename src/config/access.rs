@@ -95,7 +95,7 @@ fn jwt(mut section: Section<'_>) -> Option<JwtConfig> {
     Some(JwtConfig { jwks_url: jwks_url?, issuer: issuer?, audience: audience? })
 }
 
-fn required<'r>(section: &mut Section<'r>, key: &'static str) -> Option<Item<'r>> {
+pub(super) fn required<'r>(section: &mut Section<'r>, key: &'static str) -> Option<Item<'r>> {
     let item = section.take(key);
     if item.is_none() {
         section.fault(format!("`{key}` is missing"));
@@ -103,7 +103,7 @@ fn required<'r>(section: &mut Section<'r>, key: &'static str) -> Option<Item<'r>
     item
 }
 
-fn web(item: &Item<'_>) -> Option<Url> {
+pub(super) fn web(item: &Item<'_>) -> Option<Url> {
     // Not quoted: it may hold a password.
     let url = item.text()?.parse::<Url>().ok();
     let url = url.filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());

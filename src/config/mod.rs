@@ -20,6 +20,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::auth::Rules;
 use crate::egress::{hls, rtsp, whep};
 use crate::http::{Caps, Policy, TlsFiles};
@@ -48,6 +50,8 @@ pub struct Config {
     pub caps: Caps,
     /// How long viewers go on after SIGTERM.
     pub drain: Duration,
+    /// The OpenTelemetry collector that traces go to.
+    pub traces: Option<Url>,
     /// Streams in the order they were written.
     pub streams: Vec<StreamConfig>,
     /// WebRTC.
@@ -96,6 +100,7 @@ impl Default for Config {
             tls: None,
             caps: Caps::default(),
             drain: Duration::from_secs(3),
+            traces: None,
             streams: Vec::new(),
             webrtc: whep::Config::default(),
             hls: hls::Config::default(),

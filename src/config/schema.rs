@@ -44,6 +44,12 @@ pub(super) fn config(
         let drain =
             section.take("drain").and_then(|item| item.duration(Duration::ZERO, SECOND * 600));
         config.drain = drain.unwrap_or(config.drain);
+        if let Some(item) = section.take("traces") {
+            let mut traces = item.section();
+            config.traces =
+                access::required(&mut traces, "endpoint").and_then(|item| access::web(&item));
+            traces.finish();
+        }
         if let Some(item) = section.take("streams") {
             config.streams = streams(item, decode);
         }

@@ -1,10 +1,13 @@
 //! What the camera side counts.
 
+use std::time::Duration;
+
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use crate::media::{MediaKind, StreamName};
+use crate::traces::{Trace, Traces};
 
 /// Limits whose excess ends a session, as [`Limit`](super::depacketize::Limit)
 /// names them; and the ring's.
@@ -27,6 +30,7 @@ pub struct IngestMetrics {
     keyframe_interval: GaugeVec,
     limits: IntCounterVec,
     panics: IntCounterVec,
+    traces: Traces,
 }
 
 impl IngestMetrics {
@@ -104,6 +108,7 @@ impl IngestMetrics {
             )?,
             limits,
             panics: counter("panics_total", "Panics contained, by task", &["task"])?,
+            traces: Traces::default(),
         })
     }
 
@@ -115,6 +120,11 @@ impl IngestMetrics {
     /// Families that no registry shows, for tests.
     pub fn unregistered() -> Self {
         Self::register(&Registry::new()).expect("a new registry holds no family yet")
+    }
+
+    /// Tells of each connect to a camera.
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The meters of one stream, looked up once.
@@ -142,6 +152,7 @@ impl IngestMetrics {
             discarded: self.discarded.clone(),
             limits: self.limits.clone(),
             panics: self.panics.with_label_values(&["ingest"]),
+            traces: self.traces.clone(),
         }
     }
 }
@@ -158,6 +169,7 @@ pub(super) struct StreamMeters {
     discarded: IntCounterVec,
     limits: IntCounterVec,
     pub(super) panics: IntCounter,
+    traces: Traces,
 }
 
 /// What one kind of media of a stream counts.
@@ -179,8 +191,15 @@ impl StreamMeters {
     }
 
     /// An attempt ended with `ok` or a fault code.
-    pub(super) fn connected(&self, result: &'static str) {
+    pub(super) fn connected(&self, result: &'static str, took: Duration) {
         self.connects.with_label_values(&[self.name.as_str(), result]).inc();
+        self.traces.tell(|| Trace {
+            name: "source connect",
+            took,
+            steps: Vec::new(),
+            attributes: vec![("porthole.stream", self.name.to_string())],
+            fault: Some(result).filter(|result| *result != "ok"),
+        });
     }
 
     pub(super) fn limit_exceeded(&self, limit: &'static str) {

@@ -123,6 +123,7 @@ impl Supervisor {
     /// nobody wants it any more.
     async fn attempt(&mut self) -> Option<Fault> {
         self.enter(SourceState::Connecting);
+        let begun = Instant::now();
         let mut interest = self.interest.clone();
         let mut live_since = None;
         let on_demand = self.source.on_demand;
@@ -140,7 +141,7 @@ impl Supervisor {
             live_since = Some(Instant::now());
             notes.extend(remark);
             meters.up.set(1);
-            meters.connected("ok");
+            meters.connected("ok", begun.elapsed());
             publisher.set_status(|status| {
                 let now = SystemTime::now();
                 (status.state, status.since, status.notes) = (SourceState::Live, now, notes);
@@ -197,7 +198,7 @@ impl Supervisor {
             }
         };
         if live_since.is_none() {
-            self.meters.connected(fault.code.as_str());
+            self.meters.connected(fault.code.as_str(), begun.elapsed());
         }
         Some(Fault { detail: masked(&self.source, &fault.detail), ..fault })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::http::{OutputSessions, SessionMetrics};
+use crate::traces::Traces;
 
 /// Why a datagram is thrown away, how far a way to a viewer went that failed,
 /// and what RTCP from viewers is about.
@@ -23,6 +24,7 @@ pub struct Metrics {
     remote_loss: Histogram,
     round_trip: Histogram,
     pub(super) panics: IntCounter,
+    pub(super) traces: Traces,
 }
 
 impl Metrics {
@@ -85,12 +87,26 @@ impl Metrics {
         registry.register(Box::new(discarded.clone()))?;
         let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
         let sessions = sessions.of("whep");
-        Ok(Self { sessions, feedback, discarded, ice_failures, remote_loss, round_trip, panics })
+        Ok(Self {
+            sessions,
+            feedback,
+            discarded,
+            ice_failures,
+            remote_loss,
+            round_trip,
+            panics,
+            traces: Traces::default(),
+        })
     }
 
     /// Counts panics in this family, by `task`, which rooms share.
     pub fn counting_panics(self, family: &IntCounterVec) -> Self {
         Self { panics: family.with_label_values(&["whep"]), ..self }
+    }
+
+    /// Tells of each session up to its first frame.
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Families that no registry shows, for tests and benches.

@@ -2,20 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::shared::Shared;
 use super::switchboard::SessionId;
 use crate::fault::Code;
+use crate::media::StreamName;
+use crate::traces::Trace;
 
 /// Given back when it is dropped, whatever the reason.
 pub(super) struct Place {
     shared: Arc<Shared>,
     id: SessionId,
+    stream: StreamName,
     state: &'static str,
     /// Addresses of ours that it was told to try.
     told: Vec<SocketAddr>,
+    /// When it was connected, counted from its POST.
+    setup: Option<Duration>,
+    /// Whether its trace is still to be told.
+    untold: AtomicBool,
     _seat: Taken,
 }
 
@@ -40,11 +47,14 @@ impl Place {
     pub(super) fn new(
         shared: Arc<Shared>,
         id: SessionId,
+        stream: StreamName,
         crowd: &Arc<AtomicUsize>,
         told: Vec<SocketAddr>,
     ) -> Self {
         shared.metrics.sessions.add("connecting", 1);
-        Self { shared, id, state: "connecting", told, _seat: Taken::of(crowd) }
+        let _seat = Taken::of(crowd);
+        let (setup, untold) = (None, AtomicBool::new(true));
+        Self { shared, id, stream, state: "connecting", told, setup, untold, _seat }
     }
 
     /// The viewer has proven to be at `address`.
@@ -59,10 +69,28 @@ impl Place {
         sessions.add(self.state, 1);
         sessions.setup("ok");
         sessions.connected(after.as_secs_f64());
+        self.setup = Some(after);
     }
 
     pub(super) fn first_frame(&self, after: Duration) {
         self.shared.metrics.sessions.first_frame(after.as_secs_f64());
+        self.tell(after, None);
+    }
+
+    /// Tells its trace, from POST to the first frame or whatever came before.
+    fn tell(&self, took: Duration, fault: Option<&'static str>) {
+        if !self.untold.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        self.shared.metrics.traces.tell(|| {
+            let mut steps = vec![("connect", self.setup.unwrap_or(took))];
+            if self.setup.is_some() {
+                steps.push(("first frame", took));
+            }
+            let stream = ("porthole.stream", self.stream.to_string());
+            let attributes = vec![stream, ("porthole.session", self.id.short())];
+            Trace { name: "whep", took, steps, attributes, fault }
+        });
     }
 
     /// What a receiver report said.
@@ -97,6 +125,7 @@ impl Place {
             self.shared.metrics.sessions.setup(Code::ViewerIceFailed.as_str());
         }
         self.shared.metrics.sessions.ended(end, after.as_secs_f64());
+        self.tell(after, Some(end));
     }
 }
 

@@ -165,7 +165,8 @@ impl Whep {
                 task,
             };
             self.shared.board().add(id, session);
-            let place = Place::new(Arc::clone(&self.shared), id, crowd, addresses);
+            let shared = Arc::clone(&self.shared);
+            let place = Place::new(shared, id, stream.name().clone(), crowd, addresses);
             let candidates = offer.candidates.len();
             Command::Join(id, Box::new(Viewer::new(asked, peer, place, candidates, codecs)))
         });

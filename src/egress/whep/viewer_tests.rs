@@ -12,8 +12,8 @@ async fn viewer(now: Instant) -> Viewer {
 fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
     let (offer, plan) = offer();
     let (peer, _) = Peer::answer(now, &whep.shared.identity, &offer, &plan).unwrap();
-    let place =
-        Place::new(Arc::clone(&whep.shared), SessionId::random(), &Arc::default(), Vec::new());
+    let (id, stream) = (SessionId::random(), "yard".parse().unwrap());
+    let place = Place::new(Arc::clone(&whep.shared), id, stream, &Arc::default(), Vec::new());
     let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None]);
     viewer.stage = Stage::Live;
     viewer
