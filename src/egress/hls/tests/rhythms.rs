@@ -51,13 +51,24 @@ fn rhythm() -> impl Strategy<Value = Rhythm> {
     )
 }
 
+impl Rhythm {
+    /// Long enough for the longest lesson, whatever happened before: behind a
+    /// hole it begins with the next key frame.
+    fn frames(&self) -> usize {
+        let lesson = 20_000 / self.interval as usize;
+        if self.events.iter().any(|(_, event)| matches!(event, Event::Hole(_))) {
+            return FRAMES + self.gop as usize + lesson;
+        }
+        FRAMES.max(lesson)
+    }
+}
+
 fn perform(rhythm: &Rhythm) -> Show {
     let mut tracks = vec![video(640)];
     tracks.extend(rhythm.sound.then(sound));
     let mut show = Show::new(tracks);
     let (mut at, mut heard, mut width, mut seed) = (1_000_i64, 0_i64, 640, rhythm.seed);
-    // Long enough for the longest lesson, whatever happened before.
-    for n in 0..FRAMES.max(20_000 / rhythm.interval as usize) {
+    for n in 0..rhythm.frames() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let jitter = (seed >> 33) as i64 % (rhythm.jitter + 1);
         at += rhythm.interval + if n % 2 == 0 { jitter } else { -jitter };
@@ -87,6 +98,14 @@ fn perform(rhythm: &Rhythm) -> Show {
     }
     show.end();
     show
+}
+
+#[test]
+fn a_hole_before_anything_was_learned_costs_the_group_it_is_in() {
+    let events = vec![(3, Event::Hole(5_901))];
+    let rhythm =
+        Rhythm { interval: 100, jitter: 0, gop: 200, sound: false, sound_late: 0, events, seed: 0 };
+    assert!(perform(&rhythm).states > 2);
 }
 
 proptest! {
