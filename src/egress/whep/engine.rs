@@ -269,7 +269,8 @@ impl Peer {
 
     fn check_received(&mut self, check: TaggedBytesMut) -> rtc::shared::error::Result<()> {
         let (now, in_use) = (check.now, self.path == Some(check.transport.peer_addr));
-        let named = self.selected && stun::is_nomination(&check.message);
+        let names = stun::is_nomination(&check.message);
+        let named = self.selected && names;
         let again = |check: &TaggedBytesMut| TaggedBytesMut {
             now,
             transport: check.transport,
@@ -278,6 +279,9 @@ impl Peer {
         let again = (named && !in_use).then(|| again(&check));
         // An error, if it is not the viewer's.
         self.ice.handle_read(check)?;
+        if names && !named {
+            self.nomination.first(now);
+        }
         if named && self.nomination.named(now, in_use) {
             // The library keeps to the first path named, until it starts anew;
             // media goes on there until the other has proven itself.

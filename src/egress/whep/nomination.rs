@@ -19,6 +19,12 @@ pub(super) struct Nomination {
 }
 
 impl Nomination {
+    /// The viewer has named a path while none is in use. One that names all its
+    /// paths at once (aioice) means none more than the one that comes first.
+    pub(super) fn first(&mut self, now: Instant) {
+        self.at.get_or_insert(now);
+    }
+
     /// The viewer has named a path, the one in use or another; returns whether
     /// it is to be followed there.
     pub(super) fn named(&mut self, now: Instant, in_use: bool) -> bool {
@@ -53,6 +59,14 @@ mod tests {
         assert!(!nomination.named(at(10), false));
         assert!(nomination.named(at(13), false), "only the other one is named");
         assert!(!nomination.named(at(14), false), "once is enough");
+    }
+
+    #[test]
+    fn paths_that_are_all_named_at_once_are_not_left_for_each_other() {
+        let (start, mut nomination) = (Instant::now(), Nomination::default());
+        nomination.first(start);
+        assert!(!nomination.named(start + Duration::from_millis(5), false));
+        assert!(nomination.named(start + LEFT_AFTER, false));
     }
 
     #[test]
