@@ -63,7 +63,7 @@ for (const stream of Object.keys(streams)) {
   if (cameras) {
     await page.evaluate(click, stream);
     await page.waitForTimeout(3000);
-    const { pictures } = await watch(page, 4000, "porthole-camera video");
+    const { pictures } = await watch(page, 4000);
     const camera = { ...cameras.mounts[stream], frames: COUNTED };
     report[name].glass_to_glass_ms = latency(pictures, camera, cameras.started[stream]);
     const { jitterBufferDelay, jitterBufferEmittedCount } = await inbound(page);
