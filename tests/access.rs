@@ -342,3 +342,29 @@ async fn rtsp(address: &str, method: &str, path: &str, proof: &Proof) -> u16 {
     socket.read_exact(&mut answer).await.unwrap();
     std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_plays_in_a_browser_which_takes_compressed_answers() {
+    let camera = porthole::cli::demo_camera::start().await.unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let key = files.path().join("embed.key");
+    fs::write(&key, KEY).unwrap();
+    let app = app_support::configured(&format!(
+        "streams: {{ yard: \"{}\" }}\nauth: {{ embed_key_file: {}, allow_from: [127.0.0.0/8] }}\n",
+        camera.url,
+        key.display(),
+    ))
+    .await;
+    let base = format!("http://{}", app.viewer_address());
+    app_support::listed(&base, "yard", |stream| stream["state"] == "live").await;
+    let token = token("yard", Duration::from_secs(3_600), SystemTime::now());
+    for (list, next) in [("index.m3u8", "hls/media.m3u8"), ("hls/media.m3u8", ".m4s")] {
+        let url = format!("{base}/yard/{list}?token={token}");
+        let answer = Client::new().get(&url).header("accept-encoding", "gzip, br").send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200, "{list}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(&format!("{next}?token={token}")), "{list}: {text}");
+    }
+    app.stop().await;
+}

@@ -89,6 +89,10 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
         request.extensions_mut().insert(pass);
     }
     request.extensions_mut().insert(principal);
+    if from_query.is_some() {
+        // A playlist that the token goes into has to be text.
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
     let mut response = next.run(request).await;
     if let Some(only) = only {
         origin::frame(&mut response, &only);
