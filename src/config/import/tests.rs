@@ -201,12 +201,12 @@ proptest! {
         let mut seen = std::collections::BTreeSet::new();
         for (name, url) in streams.iter().filter(|(name, _)| seen.insert(name.clone())) {
             // A variable need not be set here.
-            let url = quoted(&url.replace("${", "$"));
+            let url = quoted(&url.replace('{', "("));
             let url = if is_mediamtx { format!("{{ source: {url} }}") } else { url };
             text.push_str(&format!("  {}: {url}\n", quoted(name)));
         }
         let body = if text.is_empty() { " {}\n".to_owned() } else { format!("\n{text}") };
-        let plain: Vec<String> = texts.iter().map(|text| quoted(&text.replace("${", "$"))).collect();
+        let plain: Vec<String> = texts.iter().map(|text| quoted(&text.replace('{', "("))).collect();
         let [a, b, c, d] = &plain[..] else { unreachable!() };
         let (user, address) = (quoted(&user), quoted(&address));
         // Hashing takes its time: `user` has no password here.
