@@ -271,12 +271,11 @@ impl Peer {
         let (now, in_use) = (check.now, self.path == Some(check.transport.peer_addr));
         let names = stun::is_nomination(&check.message);
         let named = self.selected && names;
-        let again = |check: &TaggedBytesMut| TaggedBytesMut {
+        let again = (named && !in_use).then(|| TaggedBytesMut {
             now,
             transport: check.transport,
             message: check.message.clone(),
-        };
-        let again = (named && !in_use).then(|| again(&check));
+        });
         // An error, if it is not the viewer's.
         self.ice.handle_read(check)?;
         if names && !named {
