@@ -6,7 +6,6 @@
 //! as JSON and are shown as text.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -15,13 +14,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 
 use crate::bus::Registry;
 use crate::fault::Code;
-use crate::http::{Origin, Problem};
+use crate::http::{Origin, Problem, gzip, takes_gzip};
 
 #[derive(RustEmbed)]
 #[folder = "static/"]
@@ -112,11 +109,9 @@ impl Asset {
         let file = Files::get(name)?;
         let digest = file.metadata.sha256_hash();
         let tag: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        let gzip = gzip.write_all(&file.data).and_then(|()| gzip.finish());
         Some(Self {
+            gzip: gzip(&file.data, 9),
             plain: file.data.into_owned().into(),
-            gzip: gzip.expect("memory takes every byte").into(),
             etag: format!("W/\"{tag}\""),
         })
     }
@@ -140,7 +135,7 @@ fn file(name: &str, request: &HeaderMap) -> Response {
         return Problem::from(Code::StreamUnknown).into_response();
     };
     let known = request.get(header::IF_NONE_MATCH);
-    let gzip = accepts_gzip(request);
+    let gzip = takes_gzip(request);
     let mut response = if known.is_some_and(|known| known.as_bytes() == asset.etag.as_bytes()) {
         StatusCode::NOT_MODIFIED.into_response()
     } else if gzip {
@@ -166,18 +161,6 @@ fn file(name: &str, request: &HeaderMap) -> Response {
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
     response
-}
-
-/// Whether `Accept-Encoding` names gzip without forbidding it (RFC 9110
-/// §12.5.3); every browser does.
-fn accepts_gzip(request: &HeaderMap) -> bool {
-    let listed = request.get_all(header::ACCEPT_ENCODING).into_iter();
-    let codings = listed.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
-    codings.map(str::trim).any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let forbidden = matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
-        name.trim().eq_ignore_ascii_case("gzip") && !forbidden
-    })
 }
 
 fn media_type(name: &str) -> &'static str {

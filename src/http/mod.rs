@@ -5,6 +5,7 @@
 //! documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
+mod compression;
 mod connection;
 mod cors;
 mod gate;
@@ -23,6 +24,7 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use compression::{gzip, takes_gzip};
 pub use connection::Scheme;
 pub use cors::{BadOrigin, Origin, cross_origin};
 pub use gate::{Gate, Policy, guard};

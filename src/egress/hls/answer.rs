@@ -11,12 +11,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::stream;
 
 use super::disk::Stored;
 use super::snapshot::{Content, Snapshot};
+use crate::http::{gzip, takes_gzip};
 
 /// A playlist as text, compressed when first asked for that way: a thousand
 /// players that wait for it cost one compression.
@@ -34,14 +33,8 @@ impl From<String> for Text {
 
 impl Text {
     fn gzip(&self) -> Bytes {
-        let compress = || {
-            use std::io::Write;
-            // Names and dates that repeat; more effort gains little.
-            let mut out = GzEncoder::new(Vec::with_capacity(1024), Compression::new(4));
-            out.write_all(&self.plain).expect("a Vec takes every write");
-            Bytes::from(out.finish().expect("a Vec takes every write"))
-        };
-        self.gzip.get_or_init(compress).clone()
+        // Names and dates that repeat; more effort gains little.
+        self.gzip.get_or_init(|| gzip(&self.plain, 4)).clone()
     }
 
     /// The answer to a request with `headers`.
@@ -59,20 +52,6 @@ impl Text {
         }
         response
     }
-}
-
-/// Whether `Accept-Encoding` allows gzip (RFC 9110 §12.5.3).
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::ACCEPT_ENCODING).into_iter();
-    let mut codings = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
-    codings.any(|coding| {
-        let mut words = coding.split(';').map(str::trim);
-        let named = words.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = words
-            .filter_map(|word| word.strip_prefix("q="))
-            .any(|weight| weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0));
-        named && !refused
-    })
 }
 
 /// What a request may ask of an object beside its name.
@@ -308,22 +287,5 @@ mod tests {
         assert_eq!(ask(&[("if-none-match", "\"s8.m4s\"")]).await.0, 200);
         assert_eq!(ask(&[("range", "bytes=0-1"), ("if-range", "\"s7.m4s\"")]).await.0, 206);
         assert_eq!(ask(&[("range", "bytes=0-1"), ("if-range", "\"s8.m4s\"")]).await.0, 200);
-    }
-
-    #[test]
-    fn gzip_goes_to_whoever_names_it() {
-        for (given, takes) in [
-            ("gzip", true),
-            ("deflate, GZIP;q=0.5, br", true),
-            ("gzip;q=0", false),
-            ("gzip; q=0.000", false),
-            ("x-gzip, identity", false),
-            ("", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(given));
-            assert_eq!(takes_gzip(&headers), takes, "{given}");
-        }
-        assert!(!takes_gzip(&HeaderMap::new()));
     }
 }
