@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -63,17 +62,9 @@ impl Live {
         mut watch: Watch,
         stop: CancellationToken,
     ) {
-        let mut hangups = signal(SignalKind::hangup()).ok();
         loop {
-            let hangup = async {
-                match &mut hangups {
-                    Some(hangups) => hangups.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = watch.changed() => {}
-                _ = hangup => {}
                 () = stop.cancelled() => return,
             }
             let next = layers.clone();

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -12,17 +11,9 @@ use crate::http::{Tls, TlsFiles};
 
 pub(super) async fn keep_fresh(tls: Arc<Tls>, files: TlsFiles, stop: CancellationToken) {
     let mut watch = Watch::new(vec![files.cert_file.clone(), files.key_file.clone()]).await;
-    let mut hangups = signal(SignalKind::hangup()).ok();
     loop {
-        let hangup = async {
-            match &mut hangups {
-                Some(hangups) => hangups.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = watch.changed() => {}
-            _ = hangup => {}
             () = stop.cancelled() => return,
         }
         match tls.reload(&files) {

@@ -1,4 +1,4 @@
-//! Files that may change under us.
+//! Files that may change under us; SIGHUP says that they have.
 //!
 //! They are looked at, not listened for: inotify says nothing of network and
 //! overlay mounts, and loses a file that is replaced by a symbolic link, as
@@ -8,6 +8,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often they are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -19,13 +21,14 @@ type Stamp = Option<(i64, i64, u64, u64)>;
 pub(super) struct Watch {
     files: Vec<PathBuf>,
     seen: Vec<Stamp>,
+    hangups: Option<Signal>,
 }
 
 impl Watch {
     /// What changes from now on counts.
     pub(super) async fn new(files: Vec<PathBuf>) -> Self {
         let seen = look(&files).await;
-        Self { files, seen }
+        Self { files, seen, hangups: signal(SignalKind::hangup()).ok() }
     }
 
     /// These files from now on; of those that were watched before, a change
@@ -40,21 +43,36 @@ impl Watch {
         (self.files, self.seen) = (files, seen);
     }
 
-    /// Returns once some file has changed, and has been left alone for a
-    /// moment: it may be written in several steps, or in step with others.
+    /// Returns on SIGHUP, or once some file has changed, and has been left alone
+    /// for a moment: it may be written in several steps, or in step with others.
     ///
     /// Cancel safe.
     pub(super) async fn changed(&mut self) {
-        let mut before = self.seen.clone();
-        loop {
-            tokio::time::sleep(EVERY).await;
-            let now = look(&self.files).await;
-            if now != self.seen && now == before {
-                self.seen = now;
-                return;
+        let Self { files, seen, hangups } = self;
+        let hangup = async {
+            match hangups {
+                Some(hangups) => hangups.recv().await,
+                None => std::future::pending().await,
             }
-            before = now;
+        };
+        tokio::select! {
+            () = differ(files, seen) => {}
+            _ = hangup => {}
         }
+    }
+}
+
+/// Returns once `files` do not look as `seen`, twice in the same way.
+async fn differ(files: &[PathBuf], seen: &mut Vec<Stamp>) {
+    let mut before = seen.clone();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let now = look(files).await;
+        if now != *seen && now == before {
+            *seen = now;
+            return;
+        }
+        before = now;
     }
 }
 
