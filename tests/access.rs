@@ -366,5 +366,10 @@ async fn a_link_plays_in_a_browser_which_takes_compressed_answers() {
         let text = answer.text().await.unwrap();
         assert!(text.contains(&format!("{next}?token={token}")), "{list}: {text}");
     }
+    let url = format!("{base}/yard/index.m3u8?token={token}");
+    let whole = Client::new().get(&url).send().await.unwrap().text().await.unwrap();
+    let head = Client::new().head(&url).send().await.unwrap();
+    assert_eq!(head.headers()["content-length"], whole.len().to_string().as_str());
+    assert_eq!(head.bytes().await.unwrap().len(), 0);
     app.stop().await;
 }

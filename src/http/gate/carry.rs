@@ -31,10 +31,7 @@ pub(super) async fn token(mut response: Response, token: &Secret) -> Response {
         return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let text = playlist(&text, &query);
-    // HEAD has the length of what GET would send; its body is empty here.
-    if !text.is_empty() {
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    }
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
     Response::from_parts(head, Body::from(text))
 }
 

@@ -90,8 +90,12 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
     }
     request.extensions_mut().insert(principal);
     if from_query.is_some() {
-        // A playlist that the token goes into has to be text.
+        // A playlist that the token goes into has to be text, and HEAD has to
+        // say how long it is then; the router takes the body away.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
+        if request.method() == Method::HEAD {
+            *request.method_mut() = Method::GET;
+        }
     }
     let mut response = next.run(request).await;
     if let Some(only) = only {
