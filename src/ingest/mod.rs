@@ -10,6 +10,7 @@
 
 mod backoff;
 pub mod depacketize;
+mod end;
 mod loss;
 mod mask;
 mod metrics;
@@ -17,6 +18,7 @@ mod probe;
 mod pullers;
 mod route;
 pub mod rtsp;
+mod select;
 mod session;
 mod source;
 mod spare;

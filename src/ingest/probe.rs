@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::depacketize::{self, Unit};
 use super::rtsp::{Greeting, Item};
-use super::session::{self, Selected};
+use super::select::{self, Selected};
 use super::source::{Source, Transport};
 use crate::fault::{Code, Fault};
 use crate::media::{Codec, FrameKind, MediaKind, WallTime};
@@ -83,7 +83,7 @@ pub async fn probe(source: &Source) -> Probe {
     let mut probe = Probe::default();
     let farewells = TaskTracker::new();
     let mut greeting = Greeting::default();
-    match session::connect(source, &mut greeting, &farewells).await {
+    match select::connect(source, &mut greeting, &farewells).await {
         Err(end) => probe.fault = Some(end.into_fault()),
         Ok((mut feed, selected, notes)) => {
             probe.transport = Some(feed.transport);

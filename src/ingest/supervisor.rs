@@ -13,11 +13,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::backoff::Backoff;
+use super::end::End;
 use super::mask::masked;
 use super::metrics::{IngestMetrics, StreamMeters};
 use super::route::Route;
 use super::rtsp::Trust;
-use super::session::{self, End, Terms};
+use super::session::{self, Terms};
 use super::source::Source;
 use super::watchdog::SOUND_REDIAL_EVERY;
 use crate::bus::{Note, Publisher, SourceState};
