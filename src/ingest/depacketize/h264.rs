@@ -6,7 +6,7 @@ use super::fmtp::Fmtp;
 use super::limit::Limit;
 use super::picture_order::OrderCount;
 use super::sets::Sets;
-use super::video::{Nal, Packing, Slice, Syntax};
+use super::syntax::{Nal, Packing, Slice, Syntax};
 use crate::media::{
     Avc, AvcPps, AvcSps, BadParameterSet, BitReader, Codec, MAX_PARAMETER_SET_BYTES, PicOrder,
     unescape,

@@ -7,7 +7,7 @@ use super::limit::Limit;
 use super::picture_order::OrderCount;
 use super::references::References;
 use super::sets::Sets;
-use super::video::{Nal, Packing, Slice, Syntax};
+use super::syntax::{Nal, Packing, Slice, Syntax};
 use crate::media::{
     BadParameterSet, BitReader, Codec, Hevc, HevcPps, HevcSps, MAX_PARAMETER_SET_BYTES, unescape,
 };

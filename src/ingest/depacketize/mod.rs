@@ -15,6 +15,7 @@ mod aac;
 mod access_unit;
 mod audio;
 mod av1;
+mod chain;
 mod fmtp;
 mod h264;
 mod h265;
@@ -26,6 +27,7 @@ mod picture_order;
 mod references;
 mod reorder;
 mod sets;
+mod syntax;
 mod video;
 mod vpx;
 
@@ -161,8 +163,8 @@ impl Depacketizer {
     #[must_use]
     pub fn after_loss(mut self, policy: AfterLoss) -> Self {
         match &mut self.0 {
-            Payload::H264(video) => video.after_loss = policy,
-            Payload::H265(video) => video.after_loss = policy,
+            Payload::H264(video) => video.chain.after_loss = policy,
+            Payload::H265(video) => video.chain.after_loss = policy,
             Payload::Vp8(video) => video.after_loss = policy,
             Payload::Vp9(video) => video.after_loss = policy,
             Payload::Av1(video) => video.after_loss = policy,

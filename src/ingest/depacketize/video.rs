@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use super::access_unit::{
     AccessUnit, find_start_code, split_at_start_codes, without_trailing_zeros,
 };
+use super::chain::Chain;
 use super::limit::Limit;
-use super::picture_order::{OrderCount, PictureOrder};
-use super::references::{Decoded, References};
+use super::picture_order::PictureOrder;
 use super::reorder::Reorder;
-use super::{AfterLoss, Discarded, Packet, Unit};
+use super::syntax::{Nal, Packing, Slice, Syntax};
+use super::{Discarded, Packet, Unit};
 use crate::media::{Codec, FrameKind};
 
 /// Streams that refresh the picture gradually ("intra refresh", some Axis and
@@ -22,104 +23,11 @@ const IDR_PATIENCE_SECONDS: i64 = 4;
 /// missing, after which the camera is one that never says it.
 const BITS_PATIENCE: u8 = 3;
 
-/// How an RTP payload packs NAL units.
-pub(super) enum Packing<'a> {
-    /// One unit.
-    Single(&'a [u8]),
-    /// Units behind 16-bit lengths.
-    Aggregate(&'a [u8]),
-    /// A part of one unit.
-    Fragment {
-        /// The unit's own header, restored; H.264 uses the first byte.
-        header: [u8; 2],
-        start: bool,
-        end: bool,
-        data: &'a [u8],
-    },
-    /// Too short to hold anything, such as the empty packets by which some
-    /// cameras keep a UDP path open.
-    Nothing,
-    /// None of the above.
-    Malformed,
-}
-
-/// What a NAL unit is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nal {
-    /// Part of a picture.
-    Slice(Slice),
-    /// Part of a picture that tells nothing about it.
-    Partition,
-    /// An SEI with a recovery point; decoders start from it.
-    RecoveryPoint,
-    /// Nothing a viewer needs: sets (kept aside), delimiters, filler.
-    Other,
-    /// Not to be read.
-    Malformed,
-}
-
-/// What the start of a slice tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slice {
-    /// First of its picture.
-    pub(super) first: bool,
-    /// Decodes from nothing: IDR or IRAP.
-    pub(super) random_access: bool,
-    /// May refer to pictures from before the last random access (RASL).
-    pub(super) skipped_leading: bool,
-    /// Followed by such pictures (CRA, BLA).
-    pub(super) has_skipped_leading: bool,
-    /// Intra only.
-    pub(super) intra: bool,
-    /// Others may refer to it.
-    pub(super) reference: bool,
-    /// Its picture parameter set.
-    pub(super) pps: u8,
-    /// `frame_num` and the count it wraps at, where the codec has one.
-    pub(super) frame_num: Option<(u32, u32)>,
-    /// The pictures that its picture needs, where it says so (H.265).
-    pub(super) references: Option<References>,
-    /// Where its picture stands in the order of showing, if that may differ
-    /// from the order of decoding.
-    pub(super) order: Option<OrderCount>,
-}
-
-/// What a video codec does its own way.
-pub(super) trait Syntax {
-    /// Bytes of a NAL header.
-    const HEADER: usize;
-
-    /// Bits of its first byte that tell the unit's type.
-    const TYPE: u8;
-
-    /// How `payload` packs NAL units.
-    fn packing<'a>(&self, payload: &'a [u8]) -> Packing<'a>;
-
-    /// What a whole unit is for; keeps parameter sets.
-    fn classify(&mut self, unit: &[u8]) -> Result<Nal, Limit>;
-
-    /// Codec of a picture that names `pps`; `None` when a set is missing.
-    fn codec(&mut self, pps: u8) -> Option<&Codec>;
-}
-
-/// Whether what comes next can be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chain {
-    /// Nothing is missing.
-    Whole,
-    /// This many packets are missing since a picture that was handed out;
-    /// perhaps none that matters to the next.
-    Suspect(u32),
-    /// Wait for a key frame.
-    Broken,
-}
-
 /// Depacketizer of one video track.
 #[derive(Debug)]
 pub(super) struct Video<S> {
     syntax: S,
     pub(super) codec: Option<Codec>,
-    pub(super) after_loss: AfterLoss,
     pub(super) ready: VecDeque<Unit>,
     pub(super) discarded: Discarded,
     rate: i64,
@@ -138,7 +46,7 @@ pub(super) struct Video<S> {
     // What went before.
     /// Packets lost since the last unit handed out.
     lost: u32,
-    chain: Chain,
+    pub(super) chain: Chain,
     /// Timestamp that a marker ended, unless packets were lost since.
     marked: Option<i64>,
     /// Some cameras set the marker on every slice: then only a new timestamp
@@ -149,12 +57,6 @@ pub(super) struct Video<S> {
     missing_ends: u8,
     /// Timestamp of the last IDR, or of the first picture.
     idr_at: Option<i64>,
-    /// Drop pictures that refer to before the random access we started at.
-    skip_leading: bool,
-    /// `frame_num` of the last reference picture.
-    reference_num: Option<u32>,
-    /// Where pictures name their references: those that are there.
-    decoded: Decoded,
 }
 
 impl<S: Syntax> Video<S> {
@@ -169,7 +71,6 @@ impl<S: Syntax> Video<S> {
         Self {
             syntax,
             codec,
-            after_loss: AfterLoss::Hold,
             ready: VecDeque::new(),
             discarded: Discarded::default(),
             rate: i64::from(rate),
@@ -182,15 +83,12 @@ impl<S: Syntax> Video<S> {
             recovery_point: false,
             damaged: false,
             lost: 0,
-            chain: Chain::Broken,
+            chain: Chain::default(),
             marked: None,
             marker_lies: false,
             missing_starts: 0,
             missing_ends: 0,
             idr_at: None,
-            skip_leading: false,
-            reference_num: None,
-            decoded: Decoded::default(),
         }
     }
 
@@ -242,7 +140,7 @@ impl<S: Syntax> Video<S> {
     /// together has no marker yet, so its end may be among them.
     fn lose(&mut self, packets: u32) {
         self.lost = self.lost.saturating_add(packets);
-        self.suspect(packets);
+        self.chain.suspect(packets);
         self.marked = None;
         if self.missing_starts < BITS_PATIENCE {
             self.missing_starts = 0;
@@ -254,14 +152,6 @@ impl<S: Syntax> Video<S> {
             self.damaged = true;
         }
         self.unit.abandon();
-    }
-
-    fn suspect(&mut self, packets: u32) {
-        self.chain = match self.chain {
-            Chain::Whole => Chain::Suspect(packets),
-            Chain::Suspect(before) => Chain::Suspect(before.saturating_add(packets)),
-            Chain::Broken => Chain::Broken,
-        };
     }
 
     fn malformed(&mut self) {
@@ -362,7 +252,7 @@ impl<S: Syntax> Video<S> {
                             // Its start is not missing: a marker cut it off,
                             // and it has been handed out as a whole picture.
                             self.marker_lies = true;
-                            self.chain = Chain::Broken;
+                            self.chain.break_off();
                         }
                     }
                     self.first_slice = Some(slice);
@@ -395,7 +285,7 @@ impl<S: Syntax> Video<S> {
         let (Some(slice), Some(timestamp), false) = (slice, timestamp, damaged) else {
             self.unit.clear();
             self.discarded.damaged += 1;
-            self.suspect(1);
+            self.chain.suspect(1);
             return;
         };
         // Of pictures that are held, too: they count.
@@ -407,8 +297,8 @@ impl<S: Syntax> Video<S> {
         let patience = IDR_PATIENCE_SECONDS * self.rate;
         let no_idr = timestamp.saturating_sub(idr_at).saturating_abs() >= patience;
         let key = slice.random_access || no_idr && (recovery_point || intra);
-        let is_decodable = self.is_decodable(&slice, key);
-        self.decoded.step(slice.references.as_ref(), is_decodable);
+        let codec = self.syntax.codec(slice.pps);
+        let is_decodable = self.chain.admits(&slice, key, self.codec.as_ref(), codec);
         if !is_decodable {
             self.unit.clear();
             self.discarded.undecodable += 1;
@@ -416,65 +306,6 @@ impl<S: Syntax> Video<S> {
         }
         let kind = if key { FrameKind::Key } else { FrameKind::Delta };
         self.hand_out(shown, kind, slice.pps);
-    }
-
-    /// Follows the chain of references; whether the picture is handed out.
-    fn is_decodable(&mut self, slice: &Slice, key: bool) -> bool {
-        let Some(codec) = self.syntax.codec(slice.pps) else {
-            self.chain = Chain::Broken;
-            return false;
-        };
-        let same_sequence = self.codec.as_ref().is_some_and(|old| is_same_sequence(old, codec));
-        if key {
-            // Leading pictures that name what they need are judged one by one.
-            let judges = match (self.chain, &slice.references) {
-                (Chain::Suspect(lost), Some(known)) => lost < known.wrap(),
-                _ => false,
-            };
-            if slice.random_access {
-                let is_known = judges || self.chain == Chain::Whole;
-                self.skip_leading = slice.has_skipped_leading && !is_known;
-            }
-            let leads = judges && slice.has_skipped_leading;
-            self.chain = if leads { Chain::Suspect(0) } else { Chain::Whole };
-        } else if !same_sequence {
-            // A sequence starts with a key frame, and that was lost.
-            self.chain = Chain::Broken;
-        } else if slice.skipped_leading && self.skip_leading {
-            return false;
-        } else if let (Chain::Suspect(lost), Some(references), AfterLoss::Hold) =
-            (self.chain, &slice.references, self.after_loss)
-        {
-            // With more lost, the counts may have come round. That this one can
-            // be decoded says nothing of the next.
-            let is_decodable = lost < references.wrap() && self.decoded.has(references);
-            if is_decodable {
-                self.chain = Chain::Suspect(0);
-            }
-            return is_decodable;
-        } else if let Chain::Suspect(lost) = self.chain {
-            let decodable = self.follows_reference(slice, lost);
-            let shown = decodable || self.after_loss == AfterLoss::Show;
-            self.chain = if shown { Chain::Whole } else { Chain::Broken };
-        }
-        if !key && self.chain != Chain::Whole {
-            return false;
-        }
-        if slice.reference {
-            self.reference_num = slice.frame_num.map(|(number, _)| number);
-        }
-        true
-    }
-
-    /// Whether `frame_num` proves that no reference picture was lost (H.264
-    /// §7.4.3: it counts them). B-frames and the upper layers of temporal
-    /// SVC go missing without harm.
-    fn follows_reference(&self, slice: &Slice, lost: u32) -> bool {
-        let (Some((number, wrap)), Some(last)) = (slice.frame_num, self.reference_num) else {
-            return false;
-        };
-        // With more lost, the count may have come round.
-        lost < wrap && number == (last + 1) % wrap
     }
 
     fn hand_out(&mut self, shown: i64, kind: FrameKind, pps: u8) {
@@ -496,15 +327,6 @@ impl<S: Syntax> Video<S> {
             codec: news,
             samples: None,
         });
-    }
-}
-
-/// Whether pictures of `new` may refer to pictures of `old`.
-fn is_same_sequence(old: &Codec, new: &Codec) -> bool {
-    match (old, new) {
-        (Codec::H264(old), Codec::H264(new)) => old.sps == new.sps,
-        (Codec::H265(old), Codec::H265(new)) => old.sps == new.sps,
-        _ => false,
     }
 }
 
