@@ -278,6 +278,43 @@ async fn a_restart_of_ice_finds_a_path_while_the_picture_goes_on() {
 }
 
 #[tokio::test]
+async fn the_table_says_how_each_session_goes_and_ends_it() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, clip(), None).run(10);
+    let (mut player, offer) = Player::offering(&[Video]).await;
+    let headers = player.play(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let secret = headers["location"].to_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let mut packets = 0;
+    let seen = Instant::now();
+    while seen.elapsed() < Duration::from_secs(4) {
+        video(&mut player).await;
+        packets += 1;
+    }
+    let all = gateway.table.list();
+    assert_eq!(all.len(), 1);
+    let (start, news) = (&all[0].start, &all[0].news);
+    assert_eq!((start.stream.as_str(), all[0].output, news.stage), ("yard", "whep", "live"));
+    assert_eq!((news.video, news.audio, news.transport), (Some("H.264"), None, Some("udp")));
+    assert!(news.remote.is_some_and(|remote| remote.port() != 0), "{news:?}");
+    // What was told a second ago, beside what has come by now.
+    assert!(news.packets > packets / 2 && news.packets <= packets + 20, "{packets}: {news:?}");
+    assert!((500_000..3_000_000).contains(&news.bit_rate), "{news:?}");
+    assert!(news.loss.is_some_and(|loss| loss < 0.2), "{news:?}");
+    assert!(news.round_trip.is_some_and(|time| time < Duration::from_secs(1)), "{news:?}");
+
+    // Its name tells who it is, and is not the key to it.
+    assert!(secret.len() == 32 && secret.starts_with(&start.id) && start.id.len() == 8);
+    assert!(!gateway.table.end("00000000"));
+    assert_eq!(gateway.whep.sessions(), 1);
+    assert!(gateway.table.end(&start.id));
+    player.hears_goodbye().await;
+    eventually("its line is gone", || gateway.table.list().is_empty()).await;
+    assert_eq!(gateway.whep.sessions(), 0);
+    camera.abort();
+}
+
+#[tokio::test]
 async fn close_says_goodbye_to_everybody() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");

@@ -1,9 +1,11 @@
-//! Viewers of every output, counted alike: families that outputs share.
+//! Viewers of every output, counted and listed alike: families and a table
+//! that outputs share.
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use super::session_table::{SessionLine, SessionStart, SessionTable};
 use crate::media::StreamName;
 
 /// Seconds from a viewer's request to its first picture, and to an answer:
@@ -22,6 +24,7 @@ pub struct SessionMetrics {
     first_frame: HistogramVec,
     duration: HistogramVec,
     sent_bytes: IntCounterVec,
+    table: SessionTable,
 }
 
 impl SessionMetrics {
@@ -69,6 +72,7 @@ impl SessionMetrics {
                 Opts::new("porthole_sent_bytes_total", "Media bytes sent to viewers"),
                 &["stream", "output"],
             )?,
+            table: SessionTable::default(),
         };
         registry.register(Box::new(families.sessions.clone()))?;
         registry.register(Box::new(families.setups.clone()))?;
@@ -82,6 +86,11 @@ impl SessionMetrics {
     /// Families that no registry shows, for tests and benches.
     pub fn unregistered() -> Self {
         Self::register(&Registry::new()).expect("a new registry holds no family yet")
+    }
+
+    /// The sessions there are.
+    pub fn table(&self) -> SessionTable {
+        self.table.clone()
     }
 
     /// The families as `output` (the metric label: `whep`, `hls`, …) sees them.
@@ -121,6 +130,16 @@ impl OutputSessions {
     /// A viewer left after `seconds`; `end` is one of few words.
     pub fn ended(&self, end: &'static str, seconds: f64) {
         self.families.duration.with_label_values(&[self.output, end]).observe(seconds);
+    }
+
+    /// Lists a session until the line is dropped. `end` asks it to leave, and
+    /// must not wait; it says whether it could ask.
+    pub fn list(
+        &self,
+        start: SessionStart,
+        end: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> SessionLine {
+        self.families.table.add(self.output, start, end)
     }
 
     /// The counter of media bytes sent to viewers of a stream; kept by the

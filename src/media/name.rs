@@ -52,6 +52,17 @@ impl StreamName {
         Self(format!("{}/{}", self.viewed(), Quality::Sub.as_str()).into())
     }
 
+    /// The stream's own name, whichever quality this is the name of.
+    #[must_use]
+    pub fn main(&self) -> Self {
+        if self.quality() == Quality::Main { self.clone() } else { Self(self.viewed().into()) }
+    }
+
+    /// Which of the stream's qualities this is the name of.
+    pub fn quality(&self) -> Quality {
+        if self.0.contains('/') { Quality::Sub } else { Quality::Main }
+    }
+
     /// What viewers call the stream, whichever quality this is the name of.
     pub fn viewed(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
@@ -94,7 +105,8 @@ mod tests {
         let yard: StreamName = "yard".parse().unwrap();
         let sub = yard.sub();
         assert_eq!((sub.as_str(), sub.viewed(), yard.viewed()), ("yard/sub", "yard", "yard"));
-        assert_eq!(sub.sub(), sub);
+        assert_eq!((sub.sub(), sub.main()), (sub.clone(), yard.clone()));
+        assert_eq!((sub.quality(), yard.quality()), (Quality::Sub, Quality::Main));
         assert!(sub.as_str().parse::<StreamName>().is_err());
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
-use porthole::http::SessionMetrics;
+use porthole::http::{SessionMetrics, SessionTable};
 use porthole::media::{
     Avc, AvcSps, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, Track, TrackId, Tracks,
     WallTime, length_prefixed, unescape,
@@ -26,6 +26,7 @@ pub(crate) struct Gateway {
     pub(crate) registry: Arc<Registry>,
     pub(crate) whep: Arc<Whep>,
     pub(crate) metrics: prometheus::Registry,
+    pub(crate) table: SessionTable,
     bus: BusMetrics,
     pub(crate) url: String,
 }
@@ -39,6 +40,7 @@ impl Gateway {
         let metrics = prometheus::Registry::new();
         let sessions = SessionMetrics::register(&metrics).unwrap();
         let families = Metrics::register(&metrics, &sessions).unwrap();
+        let table = sessions.table();
         let whep = Whep::bind(config, families).await.unwrap();
         let registry = Arc::new(Registry::new());
         let deps = Deps { registry: Arc::clone(&registry), whep: Arc::clone(&whep) };
@@ -48,7 +50,7 @@ impl Gateway {
         let app = axum::Router::new().nest("/cams", whep::routes(deps));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let bus = BusMetrics::register(&metrics).unwrap();
-        Self { registry, whep, metrics, bus, url: format!("http://{address}/cams") }
+        Self { registry, whep, metrics, table, bus, url: format!("http://{address}/cams") }
     }
 
     /// A stream that nothing is published to yet.

@@ -80,7 +80,7 @@ pub(super) enum Report {
     /// PLI or FIR: the decoder needs a key frame.
     KeyFrameWanted,
     /// Packets were lost on the way, so many asked for, so many sent again.
-    Nack { asked: u64, resent: u64 },
+    Nack { asked: usize, resent: usize },
     /// How reception goes: what was lost since the report before, in 256ths,
     /// and the way there and back, where a report of ours was referred to.
     Reception { fraction_lost: u8, round_trip: Option<Duration> },
@@ -393,9 +393,16 @@ impl Peer {
         sender.send(&mut keys.rtp, packets, range, ticks, route, outbox)
     }
 
-    /// Sends again what was asked for; returns the bytes of RTP.
-    pub(super) fn repair(&mut self, now: Instant, route: &Route, outbox: &mut Outbox) -> usize {
-        let Some(keys) = self.keys.as_mut().filter(|_| !self.lost.is_empty()) else { return 0 };
+    /// Sends again what was asked for; returns the packets and bytes of RTP.
+    pub(super) fn repair(
+        &mut self,
+        now: Instant,
+        route: &Route,
+        outbox: &mut Outbox,
+    ) -> (usize, usize) {
+        let Some(keys) = self.keys.as_mut().filter(|_| !self.lost.is_empty()) else {
+            return (0, 0);
+        };
         let (mut bytes, mut resent) = (0, 0);
         for &(ssrc, number) in &self.lost {
             let senders = [&mut self.video, &mut self.audio];
@@ -403,12 +410,12 @@ impl Peer {
             let sender = senders.find(|sender| sender.ssrcs().media == ssrc);
             let again =
                 sender.and_then(|sender| sender.resend(&mut keys.rtp, now, number, route, outbox));
-            resent += u64::from(again.is_some());
+            resent += usize::from(again.is_some());
             bytes += again.unwrap_or(0);
         }
-        self.reports.push(Report::Nack { asked: self.lost.len() as u64, resent });
+        self.reports.push(Report::Nack { asked: self.lost.len(), resent });
         self.lost.clear();
-        bytes
+        (resent, bytes)
     }
 
     /// Sends a report that ties the wall clock to media time, if one is due.

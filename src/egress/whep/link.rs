@@ -27,6 +27,16 @@ pub(super) enum Via {
     Tcp(Arc<Link>),
 }
 
+impl Via {
+    /// The word for it.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => "udp",
+            Self::Tcp(_) => "tcp",
+        }
+    }
+}
+
 /// Where to, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Route {

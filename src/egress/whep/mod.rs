@@ -29,6 +29,7 @@ mod fragment;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
+mod ledger;
 mod link;
 mod metrics;
 mod narrowband;

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::shared::Shared;
 use super::switchboard::SessionId;
 use crate::fault::Code;
-use crate::media::StreamName;
+use crate::http::{SessionLine, SessionNews};
+use crate::media::{Quality, StreamName};
 use crate::traces::Trace;
 
 /// Given back when it is dropped, whatever the reason.
@@ -23,6 +24,7 @@ pub(super) struct Place {
     setup: Option<Duration>,
     /// Whether its trace is still to be told.
     untold: AtomicBool,
+    line: SessionLine,
     _seat: Taken,
 }
 
@@ -50,11 +52,12 @@ impl Place {
         stream: StreamName,
         crowd: &Arc<AtomicUsize>,
         told: Vec<SocketAddr>,
+        line: SessionLine,
     ) -> Self {
         shared.metrics.sessions.add("connecting", 1);
         let _seat = Taken::of(crowd);
         let (setup, untold) = (None, AtomicBool::new(true));
-        Self { shared, id, stream, state: "connecting", told, setup, untold, _seat }
+        Self { shared, id, stream, state: "connecting", told, setup, untold, line, _seat }
     }
 
     /// The viewer has proven to be at `address`.
@@ -91,6 +94,16 @@ impl Place {
             let attributes = vec![stream, ("porthole.session", self.id.short())];
             Trace { name: "whep", took, steps, attributes, fault }
         });
+    }
+
+    /// Which quality its fan-out is of.
+    pub(super) fn quality(&self) -> Quality {
+        self.stream.quality()
+    }
+
+    /// What is new, for the table of sessions.
+    pub(super) fn tell_table(&mut self, now: Instant, change: impl FnOnce(&mut SessionNews)) {
+        self.line.tell(now, change);
     }
 
     /// What a receiver report said.

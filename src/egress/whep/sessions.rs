@@ -17,7 +17,7 @@ use super::offer::Offer;
 use super::place::Place;
 use super::shared::Shared;
 use super::socket::Socket;
-use super::switchboard::{Session, SessionId};
+use super::switchboard::{Session, SessionId, TaskId};
 use super::tasks::Tasks;
 use super::tcp::Listener;
 use super::viewer::Viewer;
@@ -25,6 +25,7 @@ use super::{Config, Metrics, candidates};
 use crate::auth::Principal;
 use crate::bus::Stream;
 use crate::fault::{Code, Fault};
+use crate::http::{SessionLine, SessionStart};
 use crate::media::StreamName;
 use crate::threads::Threads;
 
@@ -157,6 +158,7 @@ impl Whep {
             self.threads.get(thread).spawn(fanout.run());
         };
         let joined = self.tasks.join(stream, start, |task, crowd| {
+            let line = self.list(id, stream.name(), &principal, task);
             let session = Session {
                 stream: stream.name().clone(),
                 principal,
@@ -166,7 +168,7 @@ impl Whep {
             };
             self.shared.board().add(id, session);
             let shared = Arc::clone(&self.shared);
-            let place = Place::new(shared, id, stream.name().clone(), crowd, addresses);
+            let place = Place::new(shared, id, stream.name().clone(), crowd, addresses, line);
             let candidates = offer.candidates.len();
             Command::Join(id, Box::new(Viewer::new(asked, peer, place, candidates, codecs)))
         });
@@ -174,6 +176,21 @@ impl Whep {
         let [video, audio] = codecs;
         tracing::info!(stream = %stream.name(), viewer = id.short(), video, audio, "viewer joins");
         Ok(Begun { id, etag, answer })
+    }
+
+    /// Shows the session to whoever runs the gateway, and lets them end it.
+    fn list(
+        &self,
+        id: SessionId,
+        stream: &StreamName,
+        principal: &Principal,
+        task: TaskId,
+    ) -> SessionLine {
+        let tasks = Arc::clone(&self.tasks);
+        let end = move || tasks.try_tell(task, Command::Leave(id, "ended")).is_ok();
+        let principal = principal.clone();
+        let start = SessionStart { id: id.short(), stream: stream.main(), principal };
+        self.shared.metrics.sessions.list(start, end)
     }
 
     /// Where viewers reach us, with the address a request came to.

@@ -10,6 +10,7 @@ use super::addresses::Addresses;
 use super::backlog::{Backlog, Waiting};
 use super::engine::{Peer, Report, Restart};
 use super::group::Group;
+use super::ledger::Ledger;
 use super::link::{Route, Via};
 use super::offer::MAX_CANDIDATES;
 use super::packetizer::Packets;
@@ -81,7 +82,7 @@ pub(super) struct Viewer {
     full: bool,
     /// How often pictures were thrown away, since when.
     drops: (u32, Instant),
-    sent: u64,
+    ledger: Ledger,
 }
 
 /// How far a viewer has come.
@@ -133,7 +134,7 @@ impl Viewer {
             key_frame_interval: KEY_FRAME_INTERVAL,
             allowance: BURST,
             allowance_at: asked,
-            sent: 0,
+            ledger: Ledger::default(),
         }
     }
 
@@ -288,7 +289,8 @@ impl Viewer {
         }
         if let Some(to) = self.peer.path() {
             let route = self.addresses.route(to);
-            self.sent += self.peer.repair(now, &route, outbox) as u64;
+            let (packets, bytes) = self.peer.repair(now, &route, outbox);
+            self.ledger.sent(packets, bytes);
             self.send_queued(now, &route, outbox);
         }
         let addresses = &self.addresses;
@@ -309,7 +311,7 @@ impl Viewer {
                 break;
             }
             let bytes = self.peer.send(packets, *done..*done + fits, *ticks, route, outbox);
-            self.sent += bytes as u64;
+            self.ledger.sent(fits, bytes);
             self.allowance = self.allowance.saturating_sub(bytes);
             room = room.saturating_sub(bytes);
             *done += fits;
@@ -334,6 +336,7 @@ impl Viewer {
     pub(super) fn settle(&mut self, now: Instant, group: &Group, outbox: &mut Outbox) -> Health {
         if matches!(self.stage, Stage::Connected(start) if start <= now) {
             self.stage = Stage::Live;
+            self.ledger.hurry();
             self.catch_up(group, now);
         }
         loop {
@@ -356,12 +359,17 @@ impl Viewer {
                     Report::Closed => return Health::Over("closed"),
                     Report::Nack { .. } => self.place.feedback("nack"),
                     Report::Reception { fraction_lost, round_trip } => {
-                        self.place.reception(f64::from(fraction_lost) / 256.0, round_trip);
+                        let loss = f64::from(fraction_lost) / 256.0;
+                        self.ledger.reception(loss, round_trip);
+                        self.place.reception(loss, round_trip);
                     }
                     Report::Connected => self.connect(now),
                     Report::KeyFrameWanted => self.key_frame_wanted(now),
                 }
             }
+        }
+        if self.ledger.is_due(now) {
+            self.tell_table(now);
         }
         let mut due = self.peer.deadline().unwrap_or(now + SETUP_TIMEOUT);
         match self.stage {
@@ -378,9 +386,28 @@ impl Viewer {
         Health::Due(due)
     }
 
+    fn tell_table(&mut self, now: Instant) {
+        let stage = match self.stage {
+            Stage::Connecting => "connecting",
+            Stage::Connected(_) => "connected",
+            Stage::Live => "live",
+        };
+        let route = self.peer.path().map(|path| self.addresses.route(path));
+        let (ledger, [video, audio]) = (&self.ledger, [self.video, self.audio]);
+        let quality = self.place.quality();
+        self.place.tell_table(now, |news| {
+            news.quality = quality;
+            (news.stage, news.video, news.audio) = (stage, video, audio);
+            news.remote = route.as_ref().map(|route| route.to);
+            news.transport = route.as_ref().map(|route| route.via.as_str());
+            ledger.write(news);
+        });
+    }
+
     fn connect(&mut self, now: Instant) {
         if self.stage == Stage::Connecting {
             self.stage = Stage::Connected(now + START_DELAY);
+            self.ledger.hurry();
             self.place.connected(self.asked.elapsed());
         }
     }
@@ -406,7 +433,7 @@ impl Viewer {
             });
         }
         self.place.ended(end, self.asked.elapsed());
-        self.sent
+        self.ledger.take_sent()
     }
 
     /// Ends without a goodbye, after a panic.
@@ -416,7 +443,7 @@ impl Viewer {
 
     /// RTP bytes sent since the last call.
     pub(super) fn take_sent(&mut self) -> u64 {
-        std::mem::take(&mut self.sent)
+        self.ledger.take_sent()
     }
 }
 

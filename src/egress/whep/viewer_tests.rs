@@ -3,6 +3,9 @@ use super::super::fanout::tests::{offer, whep};
 use super::super::packetizer::picture;
 use super::super::switchboard::SessionId;
 use super::*;
+use crate::auth::Principal;
+use crate::http::SessionStart;
+use crate::media::StreamName;
 
 /// A viewer of H.264 to whom nothing is sent, since it never connects.
 async fn viewer(now: Instant) -> Viewer {
@@ -12,8 +15,11 @@ async fn viewer(now: Instant) -> Viewer {
 fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
     let (offer, plan) = offer();
     let (peer, _) = Peer::answer(now, &whep.shared.identity, &offer, &plan).unwrap();
-    let (id, stream) = (SessionId::random(), "yard".parse().unwrap());
-    let place = Place::new(Arc::clone(&whep.shared), id, stream, &Arc::default(), Vec::new());
+    let (id, stream): (_, StreamName) = (SessionId::random(), "yard".parse().unwrap());
+    let start =
+        SessionStart { id: id.short(), stream: stream.clone(), principal: Principal::Anonymous };
+    let line = whep.shared.metrics.sessions.list(start, || false);
+    let place = Place::new(Arc::clone(&whep.shared), id, stream, &Arc::default(), Vec::new(), line);
     let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None]);
     viewer.stage = Stage::Live;
     viewer
