@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
-use super::engine::Restart;
+use super::ice::Restart;
 use super::link::Via;
 use super::switchboard::SessionId;
 use super::viewer::Viewer;

@@ -5,54 +5,24 @@
 //! ICE, DTLS and SRTCP are state machines of the `rtc` crates; what is ours is
 //! what is done for every packet (`sender`, `srtp`), and the answer.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::ice::agent::Agent;
-use rtc::ice::agent::agent_config::AgentConfig;
-use rtc::ice::candidate::candidate_host::CandidateHostConfig;
-use rtc::ice::candidate::{CandidateConfig, unmarshal_candidate};
-use rtc::ice::mdns::MulticastDnsMode;
-use rtc::ice::state::ConnectionState;
-use rtc::sansio::Protocol;
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
 use super::answer::{Local, Ssrcs};
 use super::codec::Offered;
 use super::dtls::{Dtls, Identity, Keys, Outcome};
 use super::feedback::{self, Feedback, Reception};
+use super::ice::{Change, Ice, Restart, credentials};
 use super::link::Route;
-use super::nomination::Nomination;
 use super::offer::Offer;
 use super::packetizer::Packets;
 use super::sender::Sender;
 use super::socket::Outbox;
-use super::stun;
 use crate::media::{MediaKind, WallTime};
-
-/// The only local addresses the engine knows: the socket, not the engine,
-/// decides where packets come from. One for each family keeps the number of
-/// candidate pairs, and of checks, at the number of remote candidates. They
-/// are of the blocks kept for documentation (RFC 5737, RFC 3849), with the
-/// port of `discard`, and never leave this file.
-const LOCAL: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-];
-const LOCAL_PORT: u16 = 9;
-
-/// Browsers refresh consent every 2.5 s or so; a viewer silent for twice that
-/// is in trouble, and gone if it stays silent for the second span.
-const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
-const FAILED_AFTER: Duration = Duration::from_secs(3);
-const KEEPALIVE: Duration = Duration::from_secs(4);
-
-/// The library would look after a connected viewer five times a second, to send
-/// a check every [`KEEPALIVE`].
-const CONNECTED_TICK: Duration = Duration::from_secs(2);
 
 /// Packets asked for in one report that are sent again.
 const MAX_LOST: usize = 256;
@@ -90,8 +60,7 @@ pub(super) enum Report {
 pub(super) struct Peer {
     /// Boxed, as is `dtls`: both are large, and no picture needs either. What
     /// one needs lies close together.
-    ice: Box<Agent>,
-    ticked: Instant,
+    ice: Box<Ice>,
     /// Something has happened since the last [`Peer::drain`], or the last look
     /// at the deadlines: for a picture alone neither engine is asked.
     touched: bool,
@@ -99,33 +68,14 @@ pub(super) struct Peer {
     due_known: bool,
     dtls: Box<Dtls>,
     keys: Option<Box<Keys>>,
-    /// The viewer's address that DTLS and media go to.
-    path: Option<SocketAddr>,
-    selected: bool,
-    nomination: Nomination,
     connected: bool,
     ufrag: String,
-    lite: bool,
     video: Option<Sender>,
     audio: Option<Sender>,
     /// Packets to be sent again: the track's SSRC, and the number they had.
     lost: Vec<(u32, u16)>,
     reports: Vec<Report>,
     over: bool,
-}
-
-/// Credentials of an ICE restart (RFC 8445 §9).
-#[derive(Clone, Debug)]
-pub(super) struct Restart {
-    pub(super) ufrag: String,
-    pub(super) password: String,
-    pub(super) remote_ufrag: String,
-    pub(super) remote_password: String,
-}
-
-/// A new `ice-ufrag` and `ice-pwd`: RFC 8445 §5.3 asks for 24 and 128 bits.
-pub(super) fn credentials() -> (String, String) {
-    (format!("{:016x}", rand::random::<u64>()), format!("{:032x}", rand::random::<u128>()))
 }
 
 impl Peer {
@@ -146,44 +96,19 @@ impl Peer {
         let local = Local { ufrag: &ufrag, password: &password, fingerprint };
         let text = offer.answer(&local, plan, ssrcs(&video), ssrcs(&audio));
 
-        let config = AgentConfig {
-            local_ufrag: ufrag.clone(),
-            local_pwd: password,
-            multicast_dns_mode: MulticastDnsMode::Disabled,
-            disconnected_timeout: Some(DISCONNECTED_AFTER),
-            failed_timeout: Some(FAILED_AFTER),
-            keepalive_interval: Some(KEEPALIVE),
-            ..AgentConfig::default()
-        };
-        let mut ice = Agent::new(now, Arc::new(config), Arc::clone(&identity.crypto))?;
-        for address in LOCAL {
-            let base_config = CandidateConfig {
-                network: "udp".to_owned(),
-                address: address.to_string(),
-                port: LOCAL_PORT,
-                component: 1,
-                ..CandidateConfig::default()
-            };
-            let candidate = CandidateHostConfig { base_config, ..CandidateHostConfig::default() };
-            ice.add_local_candidate(candidate.new_candidate_host()?)?;
-        }
-        let theirs = (offer.ufrag.clone(), offer.password.clone());
-        ice.start_connectivity_checks(now, offer.lite, theirs.0, theirs.1)?;
+        let theirs = [offer.ufrag.as_str(), &offer.password];
+        let crypto = Arc::clone(&identity.crypto);
+        let ice = Ice::new(now, crypto, [&ufrag, &password], theirs, offer.lite)?;
         let dtls = Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive);
         let mut peer = Self {
             ice: Box::new(ice),
-            ticked: now,
             touched: true,
             due: None,
             due_known: false,
             dtls: Box::new(dtls),
             keys: None,
-            path: None,
-            selected: false,
-            nomination: Nomination::default(),
             connected: false,
             ufrag,
-            lite: offer.lite,
             video,
             audio,
             lost: Vec::new(),
@@ -207,25 +132,15 @@ impl Peer {
     /// A candidate of the viewer's, without `a=candidate:`.
     pub(super) fn add_candidate(&mut self, candidate: &str) {
         self.touch();
-        let added = unmarshal_candidate(candidate).and_then(|c| self.ice.add_remote_candidate(c));
-        if let Err(error) = added {
-            tracing::debug!(%error, "candidate not used");
-        }
+        self.ice.add_candidate(candidate);
     }
 
     /// Looks for a new path to the viewer, which keeps its media and keys
     /// meanwhile.
     pub(super) fn restart(&mut self, now: Instant, restart: Restart) {
         self.touch();
-        let Restart { ufrag, password, remote_ufrag, remote_password } = restart;
-        self.ufrag.clone_from(&ufrag);
-        self.selected = false;
-        let restarted = self.ice.restart(now, ufrag, password, true).and_then(|()| {
-            self.ice.start_connectivity_checks(now, self.lite, remote_ufrag, remote_password)
-        });
-        if let Err(error) = restarted {
-            tracing::debug!(%error, "ICE restart");
-        }
+        self.ufrag.clone_from(&restart.ufrag);
+        self.ice.restart(now, restart);
     }
 
     /// A datagram from `from`. Broken and forged ones have no effect: the
@@ -237,26 +152,17 @@ impl Peer {
             return;
         }
         self.touch();
-        let local = LOCAL[usize::from(from.is_ipv6())];
-        let transport = TransportContext {
-            local_addr: SocketAddr::new(local, LOCAL_PORT),
-            peer_addr: from,
-            transport_protocol: TransportProtocol::UDP,
-            ecn: None,
-        };
         // RFC 7983 §7.
         let done = match data.first() {
-            Some(0..=3) => self.check_received(TaggedBytesMut { now, transport, message: data }),
+            Some(0..=3) => self.ice.check(now, from, data),
             Some(20..=63) => {
-                // Also counts as a sign of life. From an address that is not a
-                // candidate any more, since a restart, nothing is answered.
-                if self.ice.is_valid_non_stun_traffic(now, transport) && !self.selected {
-                    self.path = Some(from);
+                if self.ice.heard(now, from) {
+                    self.ice.handshake_from(from);
                 }
                 self.dtls_received(now, data)
             }
             Some(128..=191) => {
-                self.ice.is_valid_non_stun_traffic(now, transport);
+                self.ice.heard(now, from);
                 self.rtcp_received(now, &data);
                 Ok(())
             }
@@ -265,35 +171,6 @@ impl Peer {
         if let Err(error) = done {
             tracing::trace!(%error, "datagram not used");
         }
-    }
-
-    fn check_received(&mut self, check: TaggedBytesMut) -> rtc::shared::error::Result<()> {
-        let (now, in_use) = (check.now, self.path == Some(check.transport.peer_addr));
-        let names = stun::is_nomination(&check.message);
-        let named = self.selected && names;
-        let again = (named && !in_use).then(|| TaggedBytesMut {
-            now,
-            transport: check.transport,
-            message: check.message.clone(),
-        });
-        // An error, if it is not the viewer's.
-        self.ice.handle_read(check)?;
-        if names && !named {
-            self.nomination.first(now);
-        }
-        if named && self.nomination.named(now, in_use) {
-            // The library keeps to the first path named, until it starts anew;
-            // media goes on there until the other has proven itself.
-            let ours = self.ice.get_local_credentials().clone();
-            let theirs = self.ice.get_remote_credentials().cloned().unwrap_or_default();
-            let (remote_ufrag, remote_password) = (theirs.ufrag, theirs.pwd);
-            let (ufrag, password) = (ours.ufrag, ours.pwd);
-            self.restart(now, Restart { ufrag, password, remote_ufrag, remote_password });
-            if let Some(again) = again {
-                self.ice.handle_read(again)?;
-            }
-        }
-        Ok(())
     }
 
     fn dtls_received(&mut self, now: Instant, data: BytesMut) -> rtc::shared::error::Result<()> {
@@ -351,10 +228,7 @@ impl Peer {
         if std::mem::replace(&mut self.due_known, true) {
             return self.due;
         }
-        let mut ice = self.ice.poll_timeout();
-        if self.connected && self.selected {
-            ice = ice.map(|due| due.max(self.ticked + CONNECTED_TICK));
-        }
+        let ice = self.ice.deadline(self.connected);
         self.due = ice.into_iter().chain(self.dtls.deadline()).min();
         self.due
     }
@@ -362,8 +236,7 @@ impl Peer {
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
         self.touch();
-        self.ticked = now;
-        let done = self.ice.handle_timeout(now).and_then(|()| self.dtls.tick(now));
+        let done = self.ice.tick(now).and_then(|()| self.dtls.tick(now));
         if let Err(error) = done {
             tracing::trace!(%error, "timer");
         }
@@ -371,7 +244,7 @@ impl Peer {
 
     /// The viewer's address that media goes to.
     pub(super) fn path(&self) -> Option<SocketAddr> {
-        self.path
+        self.ice.path()
     }
 
     /// Sends the payloads `range` of a frame, stamped `ticks` of their clock.
@@ -447,35 +320,31 @@ impl Peer {
         if !std::mem::take(&mut self.touched) {
             return;
         }
-        while let Some(event) = self.ice.poll_event() {
+        while let Some(change) = self.ice.poll_change() {
             self.due_known = false;
-            match event.event {
-                rtc::ice::Event::SelectedCandidatePairChange(_, remote) => {
-                    self.selected = true;
-                    self.path = Some(remote.addr());
+            match change {
+                Change::Path => {
                     if let Err(error) = self.dtls.connect(now) {
                         tracing::debug!(%error, "DTLS cannot begin");
                     }
                     self.check_connected();
                 }
-                rtc::ice::Event::ConnectionStateChange(
-                    ConnectionState::Failed | ConnectionState::Closed,
-                ) => self.end(),
-                _ => {}
+                Change::Failed => self.end(),
+                Change::Other => {}
             }
         }
-        while let Some(datagram) = self.ice.poll_write() {
-            out(datagram.transport.peer_addr, &datagram.message);
+        while let Some((to, datagram)) = self.ice.poll_transmit() {
+            out(to, &datagram);
         }
         while let Some(record) = self.dtls.poll_transmit() {
-            if let Some(path) = self.path {
+            if let Some(path) = self.ice.path() {
                 out(path, &record);
             }
         }
     }
 
     fn check_connected(&mut self) {
-        if self.selected && self.keys.is_some() && !self.connected {
+        if self.ice.is_selected() && self.keys.is_some() && !self.connected {
             self.connected = true;
             self.reports.push(Report::Connected);
         }

@@ -2,9 +2,10 @@
 //!
 //! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
 //! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
-//! media thread (`tasks`, `fanout`, `round`, `viewer`, `place`),
+//! media thread (`tasks`, `fanout`, `round`, `viewer`,
+//! `programme`, `pace`, `place`),
 //! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
-//! (`engine`, with `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
+//! (`engine`, with `ice`, `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
 //! port of all viewers (`socket`, `switchboard`).
 //! Not here: cameras, transcoding, players.
 //!
@@ -29,14 +30,17 @@ mod fragment;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
+mod ice;
 mod ledger;
 mod link;
 mod metrics;
 mod narrowband;
 mod nomination;
 mod offer;
+mod pace;
 mod packetizer;
 mod place;
+mod programme;
 mod reorder;
 mod resource;
 mod round;

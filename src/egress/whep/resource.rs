@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete};
 
 use super::command::Command;
-use super::engine::{self, Restart};
 use super::fragment::Fragment;
+use super::ice::{self, Restart};
 use super::routes::{
     ACCEPT_PATCH, ACCEPT_POST, Body, Caller, Deps, SDP, SDP_FRAGMENT, has_type, host_address,
     principal,
@@ -104,7 +104,7 @@ async fn restart(
     theirs: (String, String),
     headers: &HeaderMap,
 ) -> Response {
-    let (ufrag, password) = engine::credentials();
+    let (ufrag, password) = ice::credentials();
     let Ok(addresses) = deps.whep.addresses(host_address(headers)).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::addresses::Addresses;
-use super::backlog::{Backlog, Waiting};
-use super::engine::{Peer, Report, Restart};
+use super::backlog::Waiting;
+use super::engine::{Peer, Report};
 use super::group::Group;
+use super::ice::Restart;
 use super::ledger::Ledger;
 use super::link::{Route, Via};
 use super::offer::MAX_CANDIDATES;
+use super::pace::{Allowance, PACE, count_within};
 use super::packetizer::Packets;
 use super::place::Place;
+use super::programme::Programme;
 use super::socket::Outbox;
-use super::stamps;
 use super::stun::Kind;
-use crate::media::MediaKind;
-use crate::rtp::Payload;
 
 /// A viewer that has not connected by then will not.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -28,18 +28,6 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// reads datagrams in batches has its keys only after the batch the message
 /// came in, and could not decrypt the key frame if that came right behind.
 const START_DELAY: Duration = Duration::from_millis(10);
-
-/// Key frames on request are at least this far apart, and the more so the more
-/// has to be sent with them: a viewer that asks because its line is full must
-/// not be sent 30 s of video every second.
-const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
-const REPEATED_BYTES_PER_SECOND: f64 = 500_000.0;
-
-/// Bytes sent at once, and how fast more may follow. Browsers give the socket
-/// 64 KB; a group of pictures sent in one go would mostly be lost there.
-const BURST: usize = 40 << 10;
-const BYTES_PER_MILLISECOND: usize = 16 << 10;
-const PACE: Duration = Duration::from_millis(2);
 
 /// How often one looks whether a viewer on TCP has read something.
 const FULL_PACE: Duration = Duration::from_millis(10);
@@ -53,9 +41,6 @@ const DROPS_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Viewer {
     peer: Peer,
     place: Place,
-    /// Codecs it takes ([`crate::media::Codec::name`]).
-    video: Option<&'static str>,
-    audio: Option<&'static str>,
     /// Candidates it has sent, in its offer and since.
     candidates: usize,
     asked: Instant,
@@ -63,21 +48,8 @@ pub(super) struct Viewer {
     started: bool,
     /// Its proven addresses, and how they are reached.
     addresses: Addresses,
-    /// What came before this is not for it, or already on its way.
-    next_sequence: u64,
-    /// Waits for a frame to start at.
-    seeking: bool,
-    queue: Backlog,
-    /// RTP time and distance of the newest picture queued.
-    newest: Option<i64>,
-    duration: i64,
-    /// When it was last sent a key frame, and when it is to get one it asked
-    /// for.
-    key_frame_at: Option<Instant>,
-    key_frame_due: Option<Instant>,
-    key_frame_interval: Duration,
-    allowance: usize,
-    allowance_at: Instant,
+    programme: Programme,
+    allowance: Allowance,
     /// A connection takes no more for now.
     full: bool,
     /// How often pictures were thrown away, since when.
@@ -110,13 +82,11 @@ impl Viewer {
         peer: Peer,
         place: Place,
         candidates: usize,
-        [video, audio]: [Option<&'static str>; 2],
+        codecs: [Option<&'static str>; 2],
     ) -> Self {
         Self {
             peer,
             place,
-            video,
-            audio,
             candidates,
             asked,
             stage: Stage::Connecting,
@@ -124,16 +94,8 @@ impl Viewer {
             addresses: Addresses::default(),
             full: false,
             drops: (0, asked),
-            next_sequence: 0,
-            seeking: true,
-            queue: Backlog::default(),
-            newest: None,
-            duration: 3_600,
-            key_frame_at: None,
-            key_frame_due: None,
-            key_frame_interval: KEY_FRAME_INTERVAL,
-            allowance: BURST,
-            allowance_at: asked,
+            programme: Programme::new(codecs),
+            allowance: Allowance::full(asked),
             ledger: Ledger::default(),
         }
     }
@@ -190,21 +152,12 @@ impl Viewer {
 
     /// A new frame of the stream.
     pub(super) fn offer(&mut self, now: Instant, packets: &Arc<Packets>) {
-        let wanted = match packets.kind {
-            MediaKind::Video => self.video,
-            MediaKind::Audio => self.audio,
-        };
-        if self.stage != Stage::Live
-            || wanted != Some(packets.codec)
-            || packets.sequence < self.next_sequence
-        {
+        if self.stage != Stage::Live {
             return;
         }
-        self.next_sequence = packets.sequence + 1;
-        let dropped = self.queue.drop_overdue(now);
+        let dropped = self.programme.offer(now, packets);
         if dropped > 0 {
             self.place.fell_behind(dropped);
-            self.seeking = true;
             if self.full {
                 if now.saturating_duration_since(self.drops.1) > DROPS_WITHIN {
                     self.drops = (0, now);
@@ -212,81 +165,16 @@ impl Viewer {
                 self.drops.0 += 1;
             }
         }
-        if packets.kind == MediaKind::Audio {
-            self.queue.push(now, Arc::clone(packets), packets.ticks);
-            return;
-        }
-        if self.seeking && !packets.entry {
-            return;
-        }
-        self.seeking = false;
-        if packets.entry {
-            self.key_frame_interval = KEY_FRAME_INTERVAL;
-            self.key_frame_at = Some(now);
-            self.key_frame_due = None;
-        }
-        self.queue_picture(now, Arc::clone(packets), packets.ticks);
     }
 
     /// Whether it can take what the stream now is.
     pub(super) fn takes_video(&self, codec: Option<&'static str>) -> bool {
-        self.video.is_none() || codec.is_none() || self.video == codec
-    }
-
-    fn queue_picture(&mut self, now: Instant, packets: Arc<Packets>, ticks: i64) {
-        let ticks = match self.newest {
-            Some(newest) => {
-                if (1..=90_000).contains(&(ticks - newest)) {
-                    self.duration = ticks - newest;
-                }
-                ticks.max(newest + 1)
-            }
-            None => ticks,
-        };
-        self.newest = Some(ticks);
-        self.queue.push(now, packets, ticks);
-    }
-
-    /// Queues the group of pictures being shown, so that nobody waits for the
-    /// camera's next key frame.
-    fn catch_up(&mut self, group: &Group, now: Instant) {
-        let frames = group.pictures();
-        if frames.first().is_none_or(|packets| self.video != Some(packets.codec)) {
-            return;
-        }
-        self.next_sequence =
-            frames.last().map_or(0, |packets| packets.sequence + 1).max(self.next_sequence);
-        let times: Vec<i64> = frames.iter().map(|packets| packets.ticks).collect();
-        if let [.., a, b] = times[..] {
-            self.duration = (b - a).clamp(1, 90_000);
-        }
-        let times = match self.newest {
-            None => stamps::glued(times),
-            Some(newest) => match stamps::again(times.len(), newest, self.duration) {
-                Some(times) => times,
-                None => return,
-            },
-        };
-        let pause = Duration::from_secs_f64(group.bytes() as f64 / REPEATED_BYTES_PER_SECOND);
-        self.key_frame_interval = KEY_FRAME_INTERVAL.max(pause);
-        self.seeking = false;
-        self.key_frame_at = Some(now);
-        self.newest = times.last().copied();
-        self.queue.expect(group.bytes());
-        for (packets, time) in frames.iter().zip(times) {
-            self.queue.push(now, Arc::clone(packets), time);
-        }
+        self.programme.takes_video(codec)
     }
 
     /// Sends what is queued, as fast as the viewer can take it.
     fn pump(&mut self, now: Instant, outbox: &mut Outbox) {
-        let waited = now.saturating_duration_since(self.allowance_at).as_millis();
-        if waited > 0 {
-            let gained = usize::try_from(waited).unwrap_or(usize::MAX);
-            let gained = gained.saturating_mul(BYTES_PER_MILLISECOND);
-            self.allowance = self.allowance.saturating_add(gained).min(BURST);
-            self.allowance_at = now;
-        }
+        self.allowance.grow(now);
         if let Some(to) = self.peer.path() {
             let route = self.addresses.route(to);
             let (packets, bytes) = self.peer.repair(now, &route, outbox);
@@ -304,15 +192,15 @@ impl Viewer {
             Via::Tcp(link) => link.room(),
         };
         self.full = false;
-        while let Some(Waiting { packets, ticks, done, .. }) = self.queue.front_mut() {
-            let fits = count_within(&packets.payloads[*done..], self.allowance.min(room));
+        while let Some(Waiting { packets, ticks, done, .. }) = self.programme.front_mut() {
+            let fits = count_within(&packets.payloads[*done..], self.allowance.bytes().min(room));
             if fits == 0 {
-                self.full = room < self.allowance;
+                self.full = room < self.allowance.bytes();
                 break;
             }
             let bytes = self.peer.send(packets, *done..*done + fits, *ticks, route, outbox);
             self.ledger.sent(fits, bytes);
-            self.allowance = self.allowance.saturating_sub(bytes);
+            self.allowance.spend(bytes);
             room = room.saturating_sub(bytes);
             *done += fits;
             if *done < packets.payloads.len() {
@@ -323,7 +211,7 @@ impl Viewer {
                 let (kind, wall) = (packets.kind, packets.wall);
                 self.peer.report(now, kind, wall, *ticks, route, outbox);
             }
-            self.queue.pop();
+            self.programme.pop();
             if !self.started {
                 self.started = true;
                 self.place.first_frame(self.asked.elapsed());
@@ -337,14 +225,11 @@ impl Viewer {
         if matches!(self.stage, Stage::Connected(start) if start <= now) {
             self.stage = Stage::Live;
             self.ledger.hurry();
-            self.catch_up(group, now);
+            self.programme.catch_up(group, now);
         }
         loop {
-            if self.stage == Stage::Live
-                && self.queue.is_empty()
-                && self.key_frame_due.take_if(|due| *due <= now).is_some()
-            {
-                self.catch_up(group, now);
+            if self.stage == Stage::Live && self.programme.take_key_frame(now) {
+                self.programme.catch_up(group, now);
             }
             self.pump(now, outbox);
             let reports: Vec<Report> = self.peer.reports().collect();
@@ -380,8 +265,8 @@ impl Viewer {
             Stage::Connected(start) => due = due.min(start),
             Stage::Live if self.drops.0 >= MAX_DROPS => return Health::Over("slow"),
             Stage::Live if self.full => due = due.min(now + FULL_PACE),
-            Stage::Live if !self.queue.is_empty() => due = due.min(now + PACE),
-            Stage::Live => due = self.key_frame_due.map_or(due, |key| due.min(key)),
+            Stage::Live if !self.programme.is_empty() => due = due.min(now + PACE),
+            Stage::Live => due = self.programme.key_frame_due().map_or(due, |key| due.min(key)),
         }
         Health::Due(due)
     }
@@ -393,7 +278,7 @@ impl Viewer {
             Stage::Live => "live",
         };
         let route = self.peer.path().map(|path| self.addresses.route(path));
-        let (ledger, [video, audio]) = (&self.ledger, [self.video, self.audio]);
+        let (ledger, [video, audio]) = (&self.ledger, self.programme.codecs());
         let quality = self.place.quality();
         self.place.tell_table(now, |news| {
             news.quality = quality;
@@ -414,9 +299,7 @@ impl Viewer {
 
     fn key_frame_wanted(&mut self, now: Instant) {
         self.place.feedback("key_frame_wanted");
-        // Not forgotten when it comes too early: not every viewer asks twice.
-        let due = self.key_frame_at.map_or(now, |at| now.max(at + self.key_frame_interval));
-        self.key_frame_due.get_or_insert(due);
+        self.programme.key_frame_wanted(now);
     }
 
     /// Says goodbye.
@@ -445,19 +328,6 @@ impl Viewer {
     pub(super) fn take_sent(&mut self) -> u64 {
         self.ledger.take_sent()
     }
-}
-
-/// How many payloads fit into so many bytes; one always fits a full allowance.
-fn count_within(payloads: &[Payload], allowance: usize) -> usize {
-    let mut left = allowance;
-    let fits = |payload: &&Payload| match left.checked_sub(payload.size()) {
-        Some(rest) => {
-            left = rest;
-            true
-        }
-        None => false,
-    };
-    payloads.iter().take_while(fits).count()
 }
 
 #[cfg(test)]

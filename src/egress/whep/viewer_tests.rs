@@ -26,7 +26,7 @@ fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
 }
 
 fn queued(viewer: &Viewer) -> Vec<u64> {
-    viewer.queue.packets().map(|packets| packets.sequence).collect()
+    viewer.programme.packets().map(|packets| packets.sequence).collect()
 }
 
 #[tokio::test]
@@ -35,11 +35,11 @@ async fn viewers_that_join_share_the_packets_of_the_past() {
     let mut group = Group::new(1 << 20);
     (1..=50).for_each(|sequence| group.push(&picture(sequence, sequence == 1, 1_000)));
     let (mut one, mut other) = (viewer(now).await, viewer(now).await);
-    one.catch_up(&group, now);
-    other.catch_up(&group, now);
+    one.programme.catch_up(&group, now);
+    other.programme.catch_up(&group, now);
     assert_eq!(queued(&one), (1..=50).collect::<Vec<u64>>());
     let shared = |(mine, theirs)| Arc::ptr_eq(mine, theirs);
-    assert!(one.queue.packets().zip(other.queue.packets()).all(shared));
+    assert!(one.programme.packets().zip(other.programme.packets()).all(shared));
     // What is to be shown next comes once, and only once.
     one.offer(now, &picture(50, false, 1_000));
     one.offer(now, &picture(51, false, 1_000));
@@ -77,7 +77,7 @@ async fn a_large_group_to_start_with_is_no_delay() {
     let mut group = Group::new(32 << 20);
     (1..=20).for_each(|sequence| group.push(&picture(sequence, sequence == 1, 1 << 20)));
     let mut viewer = viewer(now).await;
-    viewer.catch_up(&group, now);
+    viewer.programme.catch_up(&group, now);
     viewer.offer(now, &picture(21, false, 1_000));
     assert_eq!(queued(&viewer).len(), 21);
 }
