@@ -2,6 +2,7 @@
 //!
 //! Not here: what any room does. A line that is not wiring has lost its way.
 
+mod admin;
 mod expiry;
 mod reload;
 mod streams;
@@ -188,7 +189,7 @@ impl App {
             stop: stop.clone(),
             tasks: tasks.clone(),
             whep: whep.clone(),
-            live,
+            live: live.clone(),
             hls: hls.clone(),
         };
         let gate = Gate {
@@ -221,7 +222,7 @@ impl App {
             .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
             .layer(from_fn_with_state(gate, http::guard))
             .layer(from_fn_with_state(policy, http::cross_origin));
-        let admins = api::admin_routes(readiness, families, registry)
+        let admins = api::admin_routes(readiness, families, registry, live)
             .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
             .layer(from_fn_with_state(admin_gate, http::guard));
         for (listener, router) in [(viewer, viewers), (admin, admins)] {

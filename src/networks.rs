@@ -33,6 +33,11 @@ impl Networks {
         self.0.is_empty()
     }
 
+    /// Each as it would be written.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
     /// These and those.
     #[must_use]
     pub fn and(mut self, others: &Self) -> Self {

@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "api",
             "app",
             "auth",
             "bus",
@@ -101,6 +102,7 @@ const SOLE_IMPORTERS: &[(&str, &str)] = &[
     ("rust_embed", "pages.rs"),
     ("argon2", "auth/"),
     ("jsonwebtoken", "auth/"),
+    ("utoipa", "api/"),
 ];
 
 /// Rooms without I/O and without a clock, and crates they must not name.

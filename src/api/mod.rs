@@ -6,8 +6,10 @@
 
 mod health;
 mod streams;
+mod v1;
 
 pub use health::Readiness;
+pub use v1::{Configuration, Configured, openapi};
 
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub fn admin_routes(
     readiness: Arc<Readiness>,
     metrics: prometheus::Registry,
     streams: Arc<Registry>,
+    configuration: Arc<dyn Configuration>,
 ) -> Router {
-    health::routes(readiness, metrics, streams)
+    let deps = v1::Deps { registry: Arc::clone(&streams), configuration };
+    health::routes(readiness, metrics, streams).merge(v1::routes(deps))
 }

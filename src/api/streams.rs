@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Deps;
 use crate::auth::{Action, Principal};
@@ -35,10 +36,13 @@ struct StreamView {
 }
 
 /// One quality of a stream, and the camera behind it.
-#[derive(Serialize)]
-struct QualityView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct QualityView {
+    #[schema(value_type = StateWord)]
     state: &'static str,
     /// RFC 3339.
+    #[schema(format = DateTime)]
     since: String,
     /// The camera's URL, password masked.
     source: String,
@@ -47,7 +51,22 @@ struct QualityView {
     notes: Vec<FaultView>,
 }
 
-#[derive(Serialize)]
+#[derive(ToSchema)]
+#[schema(as = State, rename_all = "lowercase")]
+#[expect(dead_code, reason = "says what words there are")]
+enum StateWord {
+    /// On demand, and nobody watches.
+    Idle,
+    /// Connecting, or connected without a first frame yet.
+    Connecting,
+    /// Frames arrive.
+    Live,
+    /// Failed; waiting for the next attempt.
+    Down,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Track)]
 struct TrackView {
     kind: &'static str,
     codec: &'static str,
@@ -59,7 +78,8 @@ struct TrackView {
     clock_rate: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Fault)]
 struct FaultView {
     code: &'static str,
     title: &'static str,
@@ -67,7 +87,8 @@ struct FaultView {
     detail: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SourceError)]
 struct ErrorView {
     #[serde(flatten)]
     fault: FaultView,
@@ -100,7 +121,7 @@ fn view(stream: &Stream) -> StreamView {
     }
 }
 
-fn quality_view(stream: &Stream) -> QualityView {
+pub(super) fn quality_view(stream: &Stream) -> QualityView {
     let SourceStatus { state, since, fault, attempts, next_retry, notes, source } = stream.status();
     let tracks = stream.tracks();
     let track = |track: &crate::media::Track| {

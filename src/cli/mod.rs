@@ -8,6 +8,7 @@ mod doctor;
 mod healthcheck;
 mod import;
 mod logging;
+mod openapi;
 mod password;
 mod schema;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Token(token::Token),
     Password(password::Password),
     Schema(schema::Schema),
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
 }
 
 /// Runs the command line of this process.
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Password(password) => password.run(),
         Command::Schema(schema) => schema.run(),
+        Command::OpenApi(openapi) => openapi.run(),
     };
     ExitCode::from(code)
 }

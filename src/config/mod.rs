@@ -9,13 +9,16 @@
 
 mod access;
 mod document;
+mod entry;
 mod fault;
 mod import;
 mod layers;
 mod listeners;
 mod reader;
 mod schema;
+mod view;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use crate::ingest::{Source, Still};
 use crate::media::StreamName;
 use crate::pages;
 
+pub use entry::Entry;
 pub use fault::{ConfigFault, ConfigFaults};
 pub use import::{Imported, import};
 pub use layers::{Layers, default_file};
@@ -54,6 +58,8 @@ pub struct Config {
     pub traces: Option<Url>,
     /// Streams in the order they were written.
     pub streams: Vec<StreamConfig>,
+    /// How each of them is written.
+    pub entries: BTreeMap<StreamName, Entry>,
     /// WebRTC.
     pub webrtc: whep::Config,
     /// Low-latency HLS.
@@ -102,6 +108,7 @@ impl Default for Config {
             drain: Duration::from_secs(3),
             traces: None,
             streams: Vec::new(),
+            entries: BTreeMap::new(),
             webrtc: whep::Config::default(),
             hls: hls::Config::default(),
             rtsp: rtsp::Config::default(),

@@ -12,7 +12,7 @@ use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::listeners::{self, address, socket_address};
 use super::reader::{Item, Reader, Section};
-use super::{Config, SnapshotConfig, StreamConfig};
+use super::{Config, SnapshotConfig, StreamConfig, entry};
 use crate::egress::whep::IceServer;
 use crate::http;
 use crate::ingest::{Authorities, Login, Source, Still, Transport, Trust};
@@ -51,7 +51,7 @@ pub(super) fn config(
             traces.finish();
         }
         if let Some(item) = section.take("streams") {
-            config.streams = streams(item, decode);
+            (config.streams, config.entries) = streams(item, decode);
         }
         if let Some(item) = section.take("webrtc") {
             webrtc(item.section(), &mut config);
@@ -96,8 +96,11 @@ pub(super) fn config(
 }
 
 /// The streams; `decode` is what `snapshot` says for all.
-fn streams(item: Item<'_>, decode: bool) -> Vec<StreamConfig> {
-    let (mut streams, mut places) = (Vec::new(), Places::default());
+fn streams(
+    item: Item<'_>,
+    decode: bool,
+) -> (Vec<StreamConfig>, BTreeMap<StreamName, entry::Entry>) {
+    let (mut streams, mut written, mut places) = (Vec::new(), BTreeMap::new(), Places::default());
     for (key, item) in item.entries() {
         let name = match key.text.parse::<StreamName>() {
             Ok(name) => Some(name),
@@ -106,6 +109,7 @@ fn streams(item: Item<'_>, decode: bool) -> Vec<StreamConfig> {
                 None
             }
         };
+        written.extend(name.clone().map(|name| (name, entry::Entry::of(&item.node))));
         // Read even under a bad name, so that its other faults show as well.
         let sources = if item.is_map() {
             long_form(item.section(), &mut places, decode)
@@ -117,7 +121,7 @@ fn streams(item: Item<'_>, decode: bool) -> Vec<StreamConfig> {
             StreamConfig { name, source, substream, snapshot }
         }));
     }
-    streams
+    (streams, written)
 }
 
 /// Where each camera URL was written first.

@@ -51,6 +51,16 @@ impl FromStr for Transport {
     }
 }
 
+impl AfterLoss {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Show => "show",
+        }
+    }
+}
+
 impl FromStr for AfterLoss {
     type Err = BadSource;
 

@@ -5,6 +5,7 @@
 //! RTSP are. Nothing is followed to another place; what comes is capped, in
 //! bytes and in time.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::str::FromStr;
@@ -72,6 +73,13 @@ impl FromStr for Still {
     fn from_str(s: &str) -> Result<Self, BadSource> {
         let wrong = "`snapshot_url` is an http:// or https:// URL";
         Source::read(s, ["http", "https"], wrong).map(Self::new)
+    }
+}
+
+impl fmt::Display for Still {
+    /// The URL, masked as a source's is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
     }
 }
 

@@ -1,0 +1,117 @@
+//! The operator's API: what it tells, and what it changes.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+
+mod app_support;
+
+use std::process::Command;
+
+use porthole::app::App;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+async fn get(app: &App, path: &str) -> (u16, Value) {
+    let (status, text) = app_support::get(&format!("http://{}{path}", app.admin_address())).await;
+    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_told_with_their_configuration_and_how_they_are_doing() {
+    let camera = porthole::cli::demo_camera::start().await.unwrap();
+    let app = app_support::configured(&format!(
+        "streams:\n  yard: {{ source: \"{}\", after_loss: show }}\n  \
+         gate: rtsp://ann:s3cret@127.0.0.1:1/live?pw=s3cret\n",
+        camera.url
+    ))
+    .await;
+    let base = format!("http://{}", app.viewer_address());
+    app_support::listed(&base, "yard", |stream| stream["state"] == "live").await;
+    app_support::listed(&base, "gate", |stream| stream["state"] == "down").await;
+
+    let (status, list) = get(&app, "/api/v1/streams").await;
+    assert_eq!(status, 200);
+    let names: Vec<_> = list["streams"].as_array().unwrap().iter().map(|s| &s["name"]).collect();
+    assert_eq!(names, ["yard", "gate"], "as they are written");
+    let (_, yard) = get(&app, "/api/v1/streams/yard").await;
+    assert_eq!(
+        yard["config"],
+        json!({
+            "source": camera.url, "transport": "auto", "after_loss": "show", "on_demand": false,
+            "snapshot": "on",
+        })
+    );
+    assert_eq!((&yard["origin"], &yard["status"]["state"]), (&json!("file"), &json!("live")));
+    let (_, gate) = get(&app, "/api/v1/streams/gate").await;
+    assert_eq!(gate["config"]["source"], "rtsp://ann:***@127.0.0.1:1/live?***");
+    assert_eq!(gate["status"]["error"]["code"], "source.refused");
+
+    let (status, problem) = get(&app, "/api/v1/streams/nobody").await;
+    assert_eq!((status, &problem["code"]), (404, &json!("stream.unknown")));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_is_told_by_its_keys_with_defaults_and_without_secrets() {
+    let hash = app_support::hash("s3cret");
+    let app = app_support::configured(&format!(
+        "streams: {{ gate: \"rtsp://ann:s3cret@127.0.0.1:1/live\" }}\nhls: {{ part: 200ms }}\n\
+         auth:\n  users: [{{ name: root, password_hash: \"{hash}\", admin: true }}]\n  \
+         http: {{ url: \"http://u:s3cret@127.0.0.1:1/?key=s3cret\" }}\n\
+         traces: {{ endpoint: \"http://s3cret@127.0.0.1:1/\" }}\n"
+    ))
+    .await;
+    let url = format!("http://{}/api/v1/config", app.admin_address());
+    let answer = Client::new().get(&url).basic_auth("root", Some("s3cret")).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(!text.contains("s3cret") && !text.contains("$argon2"), "{text}");
+    let config: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["hls"]["part"], "200ms");
+    assert_eq!(config["hls"]["window"], "60s");
+    assert_eq!(config["auth"]["users"][0]["name"], "root");
+    assert_eq!(config["streams"]["gate"]["source"], "rtsp://ann:***@127.0.0.1:1/live");
+
+    // Every section that a file may have and that has a default, by its name.
+    let schema: Value = serde_json::from_str(porthole::config::SCHEMA).unwrap();
+    let optional = ["tls", "snapshot"];
+    for (key, section) in schema["properties"].as_object().unwrap() {
+        assert!(optional.contains(&key.as_str()) || !config[key].is_null(), "{key} is not told");
+        for below in section["properties"].as_object().into_iter().flatten() {
+            let told = config[key].as_object().is_some_and(|told| told.contains_key(below.0));
+            let optional = ["auth", "tls"].contains(&key.as_str());
+            assert!(told || optional, "{key}.{} is not told", below.0);
+        }
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_program_prints_the_document_that_the_gateway_answers() {
+    let app = app_support::configured("streams: {}\n").await;
+    let (status, answered) = get(&app, "/openapi.json").await;
+    let printed = Command::new(env!("CARGO_BIN_EXE_porthole")).arg("openapi").output().unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), answered);
+    assert_eq!(answered["openapi"], "3.1.0");
+
+    // No link in it leads nowhere.
+    let text = answered.to_string();
+    for link in text.split("\"#/").skip(1) {
+        let pointer = format!("/{}", link.split('"').next().unwrap());
+        assert!(answered.pointer(&pointer).is_some(), "{pointer}");
+    }
+    // Every route of the API is in it, and each with the methods it has.
+    let client = Client::new();
+    for (path, item) in answered["paths"].as_object().unwrap() {
+        let path = path.replace("{stream}", "nobody").replace("{session}", &"0".repeat(32));
+        let url = format!("http://{}{path}", app.admin_address());
+        let answer = client.request(reqwest::Method::TRACE, &url).send().await.unwrap();
+        assert_eq!(answer.status(), 405, "{path}");
+        let allowed = answer.headers()["allow"].to_str().unwrap().replace(", HEAD", "");
+        let mut allowed: Vec<String> = allowed.split(", ").map(str::to_ascii_lowercase).collect();
+        allowed.sort();
+        let mut described: Vec<_> = item.as_object().unwrap().keys().cloned().collect();
+        described.retain(|key| key != "parameters");
+        described.sort();
+        assert_eq!(allowed, described, "{path}");
+    }
+    app.stop().await;
+}
