@@ -180,6 +180,8 @@ impl Supervisor {
             if now.duration_since(since) >= STEADY {
                 self.backoff.reset();
                 self.logged = None;
+            } else {
+                self.backoff.showed();
             }
         }
         let fault = match end? {

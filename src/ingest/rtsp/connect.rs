@@ -15,8 +15,11 @@ use super::{tls, tunnel};
 use crate::fault::{Code, Fault};
 use crate::ingest::source::{Source, Transport};
 
-/// Longest wait for one of several addresses; a lost SYN is sent again after 1 s.
-const ADDRESS_LIMIT: Duration = Duration::from_secs(2);
+/// Longest wait for one address, before the next, or this one again. A SYN that
+/// meets nobody is sent again by the system after 1, 3 and 7 s: whoever waits
+/// for the third finds a camera that is back only 4 s later. A new connection
+/// sends one at once.
+const ADDRESS_LIMIT: Duration = Duration::from_millis(1_250);
 /// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
@@ -114,20 +117,26 @@ pub(super) async fn open(
     Ok((Box::new(stream), local, peer))
 }
 
-/// The first of the addresses that answers; the fault of the last that did not.
+/// The first of the addresses that answers, which are tried in turn, those that
+/// are silent again and again; the fault of the last that did not.
 async fn tcp(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Fault> {
     let mut last = Fault::new(Code::SourceDns, "the name has no address");
-    for (nth, address) in addresses.iter().enumerate() {
-        // The last one has all the time that is left.
-        let is_last = nth + 1 == addresses.len();
-        let until = if is_last { deadline } else { deadline.min(Instant::now() + ADDRESS_LIMIT) };
-        let late = |_| Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
-        match timeout_at(until, TcpStream::connect(address)).await.unwrap_or_else(late) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = fault(&error, &address.to_string()),
+    loop {
+        let mut is_silent = false;
+        for address in addresses {
+            let until = deadline.min(Instant::now() + ADDRESS_LIMIT);
+            let connected = timeout_at(until, TcpStream::connect(address)).await;
+            is_silent |= connected.is_err();
+            let late = |_| Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"));
+            match connected.unwrap_or_else(late) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = fault(&error, &address.to_string()),
+            }
+        }
+        if !is_silent || Instant::now() >= deadline {
+            return Err(last);
         }
     }
-    Err(last)
 }
 
 /// What an error of the system means.
@@ -163,6 +172,41 @@ mod tests {
         assert_eq!(refused.code, Code::SourceRefused);
         assert!(refused.detail.contains(&closed.to_string()), "{refused}");
         assert_eq!(tcp(&[], soon).await.unwrap_err().code, Code::SourceDns);
+    }
+
+    /// Our ports from which a first packet to that port is still unanswered.
+    fn asking(port: u16) -> Vec<String> {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let to = format!("0100007F:{port:04X}");
+        // 2 is SYN_SENT.
+        let ours = fields.filter(|field| field[2] == to && field[3] == "02");
+        ours.map(|field| field[1].to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_is_asked_anew_from_another_port() {
+        let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let deaf = deaf.unwrap();
+        deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        deaf.listen(0).unwrap();
+        let addresses = [deaf.local_addr().unwrap().as_socket().unwrap()];
+        let brief = Duration::from_millis(100);
+        // Nobody accepts: once its queue is full, the system drops what comes.
+        let connect = || std::net::TcpStream::connect_timeout(&addresses[0], brief);
+        let _queued: Vec<_> = std::iter::from_fn(|| connect().ok()).take(5).collect();
+
+        let connecting = tcp(&addresses, Instant::now() + 2 * ADDRESS_LIMIT);
+        let mut asked = std::collections::BTreeSet::new();
+        let watching = async {
+            loop {
+                asked.extend(asking(addresses[0].port()));
+                tokio::time::sleep(brief).await;
+            }
+        };
+        let ended = tokio::select! { ended = connecting => ended, () = watching => panic!() };
+        assert_eq!(ended.unwrap_err().code, Code::SourceTimeout);
+        assert!(asked.len() >= 2, "{asked:?}");
     }
 
     #[tokio::test]

@@ -80,8 +80,7 @@ use super::source::{Source, Transport};
 use crate::fault::{Code, Fault};
 use crate::media::ClockRate;
 
-/// Longest time to connect and be described. A SYN that meets a booting
-/// camera is sent again after 1 and 3 s, so waiting longer gains nothing.
+/// Longest time to connect and be described.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(5);
 /// How long OPTIONS may stay unanswered, which some cameras leave so.
 const OPTIONS_LIMIT: Duration = Duration::from_secs(1);
