@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use camera_support::{PATIENCE, pull, source};
 use ingest_support::{Attack, Hostile, Plot};
-use porthole::bus::SourceState;
+use porthole::bus::{Join, Note, SourceState};
 use porthole::fault::{Code, Fault};
+use porthole::media::FrameKind;
 use tokio::sync::Mutex;
 
 /// What a hostile camera may cost, above what the process had before.
@@ -183,20 +184,29 @@ async fn a_redirection_is_refused_and_not_followed() {
     assert_eq!(called.unwrap_err(), ErrorKind::WouldBlock, "it went where it was sent");
 }
 
+/// Any 32 bits: forward, back, near, far.
+fn random(nth: u64) -> u32 {
+    let mixed = (nth ^ nth >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 31) as u32
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn times_that_jump_without_end_give_a_rising_line_close_to_real_time() {
+async fn times_that_jump_without_end_are_cut_off() {
+    // A whole picture each time.
+    let jumping: Attack = |nth| (slice(1_000), random(nth), true);
+    is_limited(jumping, 600 * 1_000, "jumped more than 600 times within a minute").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_then_they_give_a_rising_line_close_to_real_time() {
     let _alone = ALONE.lock().await;
-    // Any 32 bits: forward, back, near, far; a whole picture each time.
-    let jumping: Attack = |nth| {
-        let mixed = (nth ^ nth >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (slice(1_000), (mixed ^ mixed >> 31) as u32, true)
-    };
+    let jumping: Attack = |nth| (slice(1_000), random(nth), true);
     let server = Hostile::start(Plot::Packets(jumping), usize::MAX).await;
-    let base = base();
     let mut camera = pull(source(&server.url()));
     let started = Instant::now();
     let mut last = None;
-    for _ in 0..20_000 {
+    // Some sessions of it, each cut off.
+    for _ in 0..2_000 {
         let frame = match tokio::time::timeout(PATIENCE, camera.reader.next()).await {
             Ok(Some(porthole::bus::Seen::Frame(frame))) => frame,
             // The flood outran us: the line goes on behind it.
@@ -208,9 +218,21 @@ async fn times_that_jump_without_end_give_a_rising_line_close_to_real_time() {
     }
     let apart = last.unwrap().nanos() - started.elapsed().as_nanos() as i64;
     assert!(apart.abs() < 60_000_000_000, "{apart} ns off real time");
-    assert_eq!(camera.stream.status().fault, None);
     camera.end().await;
-    drop(server);
-    let cost = memory("VmHWM").saturating_sub(base);
-    assert!(cost <= MEMORY_LIMIT, "it cost {} KiB", cost >> 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_whose_times_jump_without_end_is_left_out_and_its_picture_goes_on() {
+    let _alone = ALONE.lock().await;
+    let sound: Attack = |nth| (vec![0x55; 160], random(nth), false);
+    let server = Hostile::start(Plot::Sounding(sound), usize::MAX).await;
+    let mut camera = pull(source(&server.url()));
+    let dropped = |note: &Note| note.0.code == Code::AudioDropped;
+    let status = camera.status(|status| status.notes.iter().any(dropped)).await;
+    assert_eq!((status.state, &status.fault), (SourceState::Live, &None));
+    // Those on the bus before it was left out; then pictures alone.
+    camera.reader = camera.stream.subscribe("test", Join::Live);
+    let frames = camera.frames(100).await;
+    assert!(frames.iter().all(|frame| frame.kind == FrameKind::Key), "sound goes on");
+    camera.end().await;
 }

@@ -10,9 +10,16 @@ use crate::media::{MediaKind, StreamName};
 use crate::traces::{Trace, Traces};
 
 /// Limits whose excess ends a session, as [`Limit`](super::depacketize::Limit)
-/// names them; and the ring's.
-const LIMITS: [&str; 6] =
-    ["access_unit_bytes", "audio_bytes", "group_bytes", "nal_bytes", "nal_count", "parameter_sets"];
+/// names them; the ring's; and the timeline's.
+const LIMITS: [&str; 7] = [
+    "access_unit_bytes",
+    "audio_bytes",
+    "group_bytes",
+    "nal_bytes",
+    "nal_count",
+    "parameter_sets",
+    "time_jumps",
+];
 
 /// Metric families of the camera side.
 #[derive(Clone)]

@@ -11,6 +11,7 @@
 mod backoff;
 pub mod depacketize;
 mod end;
+mod jumps;
 mod loss;
 mod mask;
 mod metrics;

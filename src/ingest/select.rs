@@ -4,6 +4,7 @@ use tokio_util::task::TaskTracker;
 
 use super::depacketize::{AfterLoss, Depacketizer, Discarded};
 use super::end::End;
+use super::jumps::Jumps;
 use super::rtsp::{Announced, Camera, Feed, Greeting};
 use super::source::Source;
 use crate::bus::Note;
@@ -27,6 +28,9 @@ pub(super) struct Selected {
     pub(super) last_key: Option<i64>,
     /// Bytes from it on.
     pub(super) group_bytes: usize,
+    pub(super) jumps: Jumps,
+    /// Nothing of it is taken any more.
+    pub(super) is_left_out: bool,
 }
 
 /// DESCRIBE, SETUP of what we can carry, PLAY.
@@ -89,6 +93,8 @@ fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec
                 reordered: 0,
                 last_key: None,
                 group_bytes: 0,
+                jumps: Jumps::default(),
+                is_left_out: false,
             }),
             (depacketizer, _) => {
                 let code = match kind {

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::depacketize::{self, Unit};
 use super::end::End;
+use super::jumps::Jumps;
 use super::loss::{LossWatch, Verdict};
 use super::metrics::StreamMeters;
 use super::rtsp::{Feed, Greeting, Item, Packet};
@@ -172,6 +173,9 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             self.remark(|session| &mut session.silence, None);
         }
         let track = &mut self.selected[index];
+        if track.is_left_out {
+            return Ok(());
+        }
         let media = self.meters.media(track.kind);
         media.packets.inc();
         media.bytes.inc_by(packet.payload().len() as u64);
@@ -255,24 +259,32 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
             return Ok(());
         };
         for (index, unit, arrival) in std::mem::take(&mut self.waiting) {
-            self.publish(index, unit, arrival, Arc::clone(&tracks));
+            self.publish(index, unit, arrival, Arc::clone(&tracks))?;
         }
-        self.publish(index, unit, arrival, tracks);
-        Ok(())
+        self.publish(index, unit, arrival, tracks)
     }
 
     /// Puts one unit on the bus.
-    fn publish(&mut self, index: usize, unit: Unit, arrival: Arrival, tracks: Arc<Tracks>) {
+    fn publish(
+        &mut self,
+        index: usize,
+        unit: Unit,
+        arrival: Arrival,
+        tracks: Arc<Tracks>,
+    ) -> Result<(), Fault> {
         let Arrival { at, wall } = arrival;
-        let Some(id) = self.track_id(index) else { return };
+        let Some(id) = self.track_id(index) else { return Ok(()) };
         let Selected { kind, rate, .. } = self.selected[index];
 
         let Some(stamp) = self.timeline.stamp(index, unit.dts, at.into_std(), wall.into()) else {
             self.meters.discarded("overlap", 1);
-            return;
+            return Ok(());
         };
         if stamp.repaired {
             self.meters.discarded("timestamp_repaired", 1);
+            if self.selected[index].jumps.exceed(at) {
+                return self.jumps_exceeded(index);
+            }
         }
         let ahead = unit.pts.saturating_sub(unit.dts).max(0);
         let pts = MediaTime::new(stamp.dts.ticks().saturating_add(ahead), rate);
@@ -305,6 +317,19 @@ impl<L: FnOnce(&Publisher, &StreamMeters, Vec<Note>)> Session<'_, L> {
         {
             on_live(self.publisher, self.meters, std::mem::take(&mut self.notes));
         }
+        Ok(())
+    }
+
+    /// A track's time jumps without end: sound beside a picture is left out.
+    fn jumps_exceeded(&mut self, index: usize) -> Result<(), Fault> {
+        if index == 0 {
+            self.meters.limit_exceeded("time_jumps");
+            return Err(Fault::new(Code::SourceLimit, Jumps::TOO_MANY));
+        }
+        self.selected[index].is_left_out = true;
+        let note = Note(Fault::new(Code::AudioDropped, Jumps::TOO_MANY));
+        self.remark(|session| &mut session.silence, Some(note));
+        Ok(())
     }
 
     /// Counts what the feed has seen of each track.

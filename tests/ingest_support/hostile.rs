@@ -19,6 +19,9 @@ const SDP: &str = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=x\r\nt=0 0\r\nm=video 0 RT
 /// Sound whose parameters come with it, if it comes.
 const SOUND: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MP4A-LATM/90000\r\na=control:sound\r\n";
 
+/// G.711, whose parameters are known.
+const PLAIN_SOUND: &str = "m=audio 0 RTP/AVP 8\r\na=control:sound\r\n";
+
 /// RTP payload, timestamp and marker of the nth packet.
 pub type Attack = fn(u64) -> (Vec<u8>, u32, bool);
 
@@ -29,6 +32,9 @@ pub enum Plot {
     Packets(Attack),
     /// The same, beside sound that is announced and never comes.
     Soundless(Attack),
+    /// Sends one of these packets as sound beside each plain picture, 200 a
+    /// second.
+    Sounding(Attack),
     /// Answers the method with a redirection.
     Redirect(&'static str, String),
     /// Answers DESCRIBE with the first bytes, and then the second for ever.
@@ -136,7 +142,11 @@ async fn serve(mut gateway: TcpStream, plot: Plot, sent: Arc<Sent>) {
             }
             (_, "DESCRIBE") => {
                 let content = "Content-Type: application/sdp\r\nContent-Length: ";
-                let sound = if matches!(plot, Plot::Soundless(_)) { SOUND } else { "" };
+                let sound = match plot {
+                    Plot::Soundless(_) => SOUND,
+                    Plot::Sounding(_) => PLAIN_SOUND,
+                    _ => "",
+                };
                 let sdp = [SDP, sound].concat();
                 ("200 OK", format!("{content}{}\r\n", sdp.len()), sdp)
             }
@@ -164,6 +174,9 @@ async fn serve(mut gateway: TcpStream, plot: Plot, sent: Arc<Sent>) {
         {
             return flood(&mut answers, *attack, &sent).await;
         }
+        if let (Plot::Sounding(sound), "PLAY") = (&plot, method.as_str()) {
+            return sounding(&mut answers, *sound).await;
+        }
         method.clear();
     }
 }
@@ -178,15 +191,37 @@ async fn flood(gateway: &mut WriteHalf<'_>, attack: Attack, sent: &Sent) {
     let mut sending = Sending::new(sent);
     for nth in 0_u64.. {
         let (payload, timestamp, marker) = attack(nth);
-        let mut packet = vec![b'$', 0];
-        packet.extend((12 + payload.len() as u16).to_be_bytes());
-        packet.extend([0x80, 96 | u8::from(marker) << 7]);
-        packet.extend((nth as u16).to_be_bytes());
-        packet.extend(timestamp.to_be_bytes());
-        packet.extend(1_u32.to_be_bytes());
-        packet.extend(payload);
+        let packet = interleaved(0, 96 | u8::from(marker) << 7, nth, timestamp, &payload);
         if !sending.send(gateway, &packet).await {
             return;
         }
     }
+}
+
+/// Pictures as they should be, and sound that is not.
+async fn sounding(gateway: &mut WriteHalf<'_>, sound: Attack) {
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    for nth in 0_u64.. {
+        pace.tick().await;
+        // In time with the pace, or it would be the picture that jumps.
+        let picture = super::packet(0, nth as u16, 1_000);
+        let mut both = interleaved(0, 0x80 | 96, nth, nth as u32 * 450, &picture[16..]);
+        let (payload, timestamp, _) = sound(nth);
+        both.extend(interleaved(2, 8, nth, timestamp, &payload));
+        if gateway.write_all(&both).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// An RTP packet in the connection; `kind` is its payload type, and the marker.
+fn interleaved(channel: u8, kind: u8, nth: u64, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![b'$', channel];
+    packet.extend((12 + payload.len() as u16).to_be_bytes());
+    packet.extend([0x80, kind]);
+    packet.extend((nth as u16).to_be_bytes());
+    packet.extend(timestamp.to_be_bytes());
+    packet.extend(1_u32.to_be_bytes());
+    packet.extend(payload);
+    packet
 }
