@@ -12,7 +12,7 @@ mod watch;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -130,6 +130,7 @@ impl App {
         let ingest_metrics = IngestMetrics::register(&families)?.traced(traces.clone());
         let http_metrics = HttpMetrics::register(&families)?;
         let sessions = http::SessionMetrics::register(&families)?;
+        let sessions_table = sessions.table();
 
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
@@ -171,6 +172,8 @@ impl App {
             policy: policy.clone(),
             metrics: config_metrics,
             config: Mutex::new(config),
+            layers: OnceLock::new(),
+            turn: tokio::sync::Mutex::default(),
         });
         tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
@@ -222,7 +225,7 @@ impl App {
             .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
             .layer(from_fn_with_state(gate, http::guard))
             .layer(from_fn_with_state(policy, http::cross_origin));
-        let admins = api::admin_routes(readiness, families, registry, live)
+        let admins = api::admin_routes(readiness, families, registry, live, sessions_table)
             .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
             .layer(from_fn_with_state(admin_gate, http::guard));
         for (listener, router) in [(viewer, viewers), (admin, admins)] {
@@ -258,9 +261,11 @@ impl App {
     }
 
     /// Applies what `layers` become, whenever their files change from now on, and
-    /// on SIGHUP.
+    /// on SIGHUP; the API may change the file.
     pub async fn follow(&self, layers: Layers) {
         let watch = self.live.watch(&layers).await;
+        // Given once: this program follows one set of files.
+        let _known = self.live.layers.set(layers.clone());
         self.tasks.spawn(Arc::clone(&self.live).follow(layers, watch, self.stop.clone()));
     }
 

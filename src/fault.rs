@@ -22,6 +22,7 @@ pub enum Code {
     SourceNoKeyframe,
     SourceLossy,
     SourceLimit,
+    SourceForbidden,
     VideoUnplayable,
     AudioDropped,
     Bframes,
@@ -34,12 +35,16 @@ pub enum Code {
     ViewerLimit,
     StreamUnknown,
     StreamStarting,
+    StreamExists,
+    SessionUnknown,
     ConfigInvalid,
+    ConfigReadOnly,
+    ConfigChanged,
 }
 
 impl Code {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::SourceDns,
         Self::SourceRefused,
         Self::SourceTimeout,
@@ -52,6 +57,7 @@ impl Code {
         Self::SourceNoKeyframe,
         Self::SourceLossy,
         Self::SourceLimit,
+        Self::SourceForbidden,
         Self::VideoUnplayable,
         Self::AudioDropped,
         Self::Bframes,
@@ -64,7 +70,11 @@ impl Code {
         Self::ViewerLimit,
         Self::StreamUnknown,
         Self::StreamStarting,
+        Self::StreamExists,
+        Self::SessionUnknown,
         Self::ConfigInvalid,
+        Self::ConfigReadOnly,
+        Self::ConfigChanged,
     ];
 
     /// The code as the contract spells it.
@@ -145,6 +155,11 @@ impl Code {
                 "The camera sent more than a safe gateway accepts, and was disconnected.",
                 "The detail names the limit; lower the camera's bit rate or key-frame interval.",
             ),
+            Self::SourceForbidden => (
+                "source.forbidden",
+                "This stream came by the API, and leads where such streams may not.",
+                "Name the camera's network in `admin.source_networks`, or write the stream into the configuration file by hand.",
+            ),
             Self::VideoUnplayable => (
                 "codec.video_unplayable",
                 "This browser cannot play the camera's video in this way.",
@@ -202,6 +217,26 @@ impl Code {
                 "stream.starting",
                 "The stream is starting: the camera's first picture is not here yet.",
                 "Try again in a few seconds.",
+            ),
+            Self::StreamExists => (
+                "stream.exists",
+                "There is a stream of that name already.",
+                "PUT replaces it, PATCH changes it.",
+            ),
+            Self::SessionUnknown => (
+                "session.unknown",
+                "There is no session of that id.",
+                "It has ended; `/api/v1/sessions` lists those there are.",
+            ),
+            Self::ConfigReadOnly => (
+                "config.read_only",
+                "The configuration cannot be changed from here.",
+                "The detail says why, and where it can be.",
+            ),
+            Self::ConfigChanged => (
+                "config.changed",
+                "The configuration is not what you have seen any more.",
+                "Read it again, and repeat the change if it is still wanted.",
             ),
             Self::ConfigInvalid => (
                 "config.invalid",

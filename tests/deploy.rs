@@ -100,7 +100,7 @@ fn written_keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 fn the_file_as_it_stands_is_the_defaults() {
     let file = load(&in_repository("deploy/porthole.yaml")).unwrap_or_else(|f| panic!("{f}"));
     let default = Config::default();
-    let mut compared = BTreeSet::from(["streams", "access", "files"]);
+    let mut compared = BTreeSet::from(["streams", "entries", "access", "files"]);
     macro_rules! compare {
         ($($field:ident),*) => {$(
             let values = (format!("{:?}", file.$field), format!("{:?}", default.$field));
@@ -109,7 +109,8 @@ fn the_file_as_it_stands_is_the_defaults() {
             compared.insert(stringify!($field));
         )*};
     }
-    compare!(listen, admin_listen, tls, caps, drain, traces, policy, webrtc, hls, rtsp, embed);
+    compare!(listen, admin_listen, source_networks, tls, caps, drain, traces, policy);
+    compare!(webrtc, hls, rtsp, embed);
     assert!(file.streams.is_empty());
 
     // A setting that comes later must not go unseen.

@@ -22,7 +22,7 @@ fn canary(field: &str) -> String {
     format!("Canary{field}q7Zk3vX9")
 }
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 16] = [
     "url",
     "query",
     "password",
@@ -36,6 +36,9 @@ const FIELDS: [&str; 13] = [
     "token",
     "jwt",
     "substream",
+    "api",
+    "added",
+    "patched",
 ];
 
 /// The text itself, and what base64 makes of it wherever it stands in a longer
@@ -216,7 +219,45 @@ async fn a_secret_is_in_no_log_no_answer_and_no_metric() {
         "no/such/path",
         "metrics",
         "livez",
+        "api/v1/streams",
+        "api/v1/streams/one",
+        "api/v1/streams/two",
+        "api/v1/streams/api-1",
+        "api/v1/sessions",
+        "api/v1/config",
+        "openapi.json",
     ];
+    // What is given to the API is told to the file alone.
+    let api = async |method: &str, path: &str, body: String| {
+        let url = format!("{admin}api/v1/{path}");
+        let request = client.request(method.parse().unwrap(), &url);
+        let request = request.basic_auth("root", Some(canary("right")));
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let head = format!("{:?}", answer.headers());
+        let text = format!("{head}\n{}", answer.text().await.unwrap());
+        assert_silent(&format!("{method} {url}"), &text, &secret_or_token);
+        status
+    };
+    let named = |name: &str, host: &str| {
+        let source = format!("rtsp://bob:{}@{host}/x?pw={0}", canary("added"));
+        format!(
+            "{{\"name\":\"{name}\",\"source\":\"{source}\",\"password\":\"{}\"}}",
+            canary("api")
+        )
+    };
+    // In force, out of bounds, taken, not valid, and no JSON at all.
+    assert_eq!(api("POST", "streams", named("api-1", "192.0.2.1")).await, 201);
+    assert_eq!(api("POST", "streams", named("api-2", "127.0.0.1")).await, 422);
+    assert_eq!(api("POST", "streams", named("api-1", "192.0.2.1")).await, 409);
+    assert_eq!(api("POST", "streams", named("api-3", "[")).await, 422);
+    assert_eq!(api("POST", "streams", named("api-4", "\n")).await, 400);
+    let patch = format!("{{\"password\":[\"{}\"]}}", canary("patched"));
+    assert_eq!(api("PATCH", "streams/two", patch).await, 422);
+    let patch = format!("{{\"password\":\"{}\"}}", canary("patched"));
+    assert_eq!(api("PATCH", "streams/two", patch).await, 200);
+    assert!(fs::read_to_string(at("porthole.yaml")).unwrap().contains(&canary("api")));
     for base in [&pages, &admin] {
         for path in paths {
             let sign = if path.contains('?') { '&' } else { '?' };

@@ -9,7 +9,7 @@ mod streams;
 mod v1;
 
 pub use health::Readiness;
-pub use v1::{Configuration, Configured, openapi};
+pub use v1::{Change, Changed, Configuration, Configured, Expected, What, openapi};
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use axum::Router;
 
 use crate::auth::Access;
 use crate::bus::Registry;
+use crate::http::SessionTable;
 
 /// What the viewer's part needs.
 #[derive(Clone)]
@@ -38,7 +39,8 @@ pub fn admin_routes(
     metrics: prometheus::Registry,
     streams: Arc<Registry>,
     configuration: Arc<dyn Configuration>,
+    sessions: SessionTable,
 ) -> Router {
-    let deps = v1::Deps { registry: Arc::clone(&streams), configuration };
+    let deps = v1::Deps { registry: Arc::clone(&streams), configuration, sessions };
     health::routes(readiness, metrics, streams).merge(v1::routes(deps))
 }

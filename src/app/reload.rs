@@ -5,7 +5,7 @@
 //! is not leaves everything as it was.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,11 @@ pub(super) struct Live {
     pub(super) metrics: ConfigMetrics,
     /// What is in force; but for the streams, which know it themselves.
     pub(super) config: Mutex<Config>,
+    /// Where it comes from, once it may change.
+    pub(super) layers: OnceLock<Layers>,
+    /// Held by whoever reads a configuration and puts it in force: an older one
+    /// must not come after a newer.
+    pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl Live {
@@ -67,6 +72,7 @@ impl Live {
                 () = watch.changed() => {}
                 () = stop.cancelled() => return,
             }
+            let _turn = self.turn.lock().await;
             let next = layers.clone();
             // Files may be far away.
             let loaded = tokio::task::spawn_blocking(move || next.load()).await;

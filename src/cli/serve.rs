@@ -74,10 +74,11 @@ pub(super) fn gateway(config: Config, layers: Layers, started: impl FnOnce(&str)
                 return SOFTWARE;
             }
         };
+        // Whoever reads the line below may change the configuration.
+        app.follow(layers).await;
         let pages = app.pages();
         info!(pages, admin = %app.admin_address(), "porthole {}", env!("CARGO_PKG_VERSION"));
         started(&pages);
-        app.follow(layers).await;
         match app.run_until_signal().await {
             Exit::Clean => DONE,
             Exit::Forced => SOFTWARE,

@@ -12,7 +12,7 @@ use super::{Config, schema};
 const PREFIX: &str = "PORTHOLE__";
 
 /// Ends of the variables whose value may be a list.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "__ADVERTISE",
     "__ICE_SERVERS",
     "__CORS",
@@ -20,6 +20,7 @@ const LISTS: [&str; 7] = [
     "__HOSTS",
     "__ALLOW_FROM",
     "__SCRAPE_FROM",
+    "__SOURCE_NETWORKS",
 ];
 
 /// The sources of a configuration. The environment is an argument, so that
@@ -51,10 +52,15 @@ impl Layers {
     ///
     /// Every fault there is, each with its place.
     pub fn load(&self) -> Result<Config, ConfigFaults> {
-        let mut root = match &self.file {
+        let root = match &self.file {
             None => Node { origin: Origin::Flag("defaults".into()), value: Value::Map(Vec::new()) },
             Some(file) => read(file)?,
         };
+        schema::config(self.upon(root), &self.environment)
+    }
+
+    /// What the file says, and what comes upon it.
+    pub(super) fn upon(&self, mut root: Node) -> Node {
         for (name, value) in &self.environment {
             if let Some(path) = name.strip_prefix(PREFIX) {
                 set(&mut root, &keys(path), variable(name, value));
@@ -65,7 +71,7 @@ impl Layers {
             let path = ["streams".to_owned(), format!("camera-{}", i + 1)];
             set(&mut root, &path, Node::scalar(origin, url));
         }
-        schema::config(root, &self.environment)
+        root
     }
 }
 

@@ -8,7 +8,9 @@
 //! Promise: a configuration with ten faults is reported once, with ten lines.
 
 mod access;
+mod change;
 mod document;
+mod edit;
 mod entry;
 mod fault;
 mod import;
@@ -16,6 +18,7 @@ mod layers;
 mod listeners;
 mod reader;
 mod schema;
+mod store;
 mod view;
 
 use std::collections::BTreeMap;
@@ -30,8 +33,10 @@ use crate::egress::{hls, rtsp, whep};
 use crate::http::{Caps, Policy, TlsFiles};
 use crate::ingest::{Source, Still};
 use crate::media::StreamName;
+use crate::networks::Networks;
 use crate::pages;
 
+pub use change::{Change, NotChanged};
 pub use entry::Entry;
 pub use fault::{ConfigFault, ConfigFaults};
 pub use import::{Imported, import};
@@ -68,6 +73,8 @@ pub struct Config {
     pub rtsp: rtsp::Config,
     /// Who may see what; without rules, everybody who can reach us.
     pub access: Option<Rules>,
+    /// Where streams from the API may lead; `None` for cameras' networks.
+    pub source_networks: Option<Networks>,
     /// Names, proxies, and other origins' pages.
     pub policy: Policy,
     /// Files whose content is part of it, such as secrets.
@@ -113,6 +120,7 @@ impl Default for Config {
             hls: hls::Config::default(),
             rtsp: rtsp::Config::default(),
             access: None,
+            source_networks: None,
             policy: Policy::default(),
             files: Vec::new(),
             embed: pages::Config::default(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access;
+use super::change::FROM_API;
 use super::document::Node;
 use super::fault::{ConfigFaults, Origin};
 use super::listeners::{self, address, socket_address};
@@ -15,8 +16,9 @@ use super::reader::{Item, Reader, Section};
 use super::{Config, SnapshotConfig, StreamConfig, entry};
 use crate::egress::whep::IceServer;
 use crate::http;
-use crate::ingest::{Authorities, Login, Source, Still, Transport, Trust};
+use crate::ingest::{Authorities, Login, Reach, Source, Still, Transport, Trust};
 use crate::media::StreamName;
+use crate::networks::Networks;
 use crate::secret::Secret;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -37,6 +39,10 @@ pub(super) fn config(
             let mut admin = item.section();
             address(&mut admin, "listen", &mut config.admin_listen);
             config.policy.scrape_from = listeners::networks(&mut admin, "scrape_from");
+            config.source_networks = admin
+                .take("source_networks")
+                .filter(|i| !i.is_null())
+                .map(|item| item.list().iter().filter_map(Item::checked::<Networks>).collect());
             admin.finish();
         }
         listeners::limits(&mut section, &mut config);
@@ -51,7 +57,8 @@ pub(super) fn config(
             traces.finish();
         }
         if let Some(item) = section.take("streams") {
-            (config.streams, config.entries) = streams(item, decode);
+            let reach = config.source_networks.clone().map_or(Reach::Cameras, Reach::Only);
+            (config.streams, config.entries) = streams(item, decode, &reach);
         }
         if let Some(item) = section.take("webrtc") {
             webrtc(item.section(), &mut config);
@@ -95,10 +102,12 @@ pub(super) fn config(
     Err(ConfigFaults(faults))
 }
 
-/// The streams; `decode` is what `snapshot` says for all.
+/// The streams; `decode` is what `snapshot` says for all, `reach` holds for those
+/// that came by the API.
 fn streams(
     item: Item<'_>,
     decode: bool,
+    reach: &Reach,
 ) -> (Vec<StreamConfig>, BTreeMap<StreamName, entry::Entry>) {
     let (mut streams, mut written, mut places) = (Vec::new(), BTreeMap::new(), Places::default());
     for (key, item) in item.entries() {
@@ -112,7 +121,7 @@ fn streams(
         written.extend(name.clone().map(|name| (name, entry::Entry::of(&item.node))));
         // Read even under a bad name, so that its other faults show as well.
         let sources = if item.is_map() {
-            long_form(item.section(), &mut places, decode)
+            long_form(item.section(), &mut places, decode, reach)
         } else {
             let snapshot = SnapshotConfig { still: None, decode };
             places.source(&item).map(|source| (source, None, snapshot))
@@ -154,6 +163,7 @@ fn long_form(
     mut section: Section<'_>,
     places: &mut Places,
     decode: bool,
+    reach: &Reach,
 ) -> Option<(Source, Option<Source>, SnapshotConfig)> {
     let source = section.take("source");
     if source.is_none() {
@@ -178,6 +188,7 @@ fn long_form(
     let on_demand = section.take("on_demand").and_then(|item| item.parsed("true or false"));
     let still = section.take("snapshot_url").and_then(|item| item.checked::<Still>());
     let decode = section.take("snapshot").and_then(|item| on_or_off(&item)).unwrap_or(decode);
+    let from_api = section.take(FROM_API).and_then(|item| item.parsed("true or false"));
     let tls = section.take("tls").and_then(|item| {
         let needless = source.as_ref().is_some_and(|source| !source.is_tls());
         if needless && !still.as_ref().is_some_and(Still::is_tls) {
@@ -203,6 +214,9 @@ fn long_form(
         source.transport = transport.unwrap_or_default();
         source.after_loss = after_loss.unwrap_or_default();
         source.on_demand = on_demand.unwrap_or(false);
+        if from_api == Some(true) {
+            source.reach = reach.clone();
+        }
     }
     let source = source?;
     let substream = substream.map(|substream| substream.beside(&source));

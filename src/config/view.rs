@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::change::FROM_API;
 use super::{Config, StreamConfig};
 use crate::auth::{Pattern, Rules, User};
 use crate::egress::whep::IceServer;
 use crate::http::{Origin, TlsFiles};
-use crate::ingest::{Source, Trust};
+use crate::ingest::{Reach, Source, Trust};
+use crate::networks::Networks;
 
 /// What stands where a secret is.
 pub(super) const MASK: &str = "***";
@@ -28,6 +30,7 @@ impl Config {
             "admin": {
                 "listen": self.admin_listen.to_string(),
                 "scrape_from": policy.scrape_from.texts(),
+                "source_networks": self.source_networks.as_ref().map(Networks::texts),
             },
             "limits": {
                 "connections": caps.connections,
@@ -68,7 +71,7 @@ impl StreamConfig {
     /// The keys of one stream. A login stands in the source's URL, wherever it
     /// was written.
     pub fn shown(&self) -> Value {
-        let Source { transport, after_loss, on_demand, tls, .. } = &self.source;
+        let Source { transport, after_loss, on_demand, tls, reach, .. } = &self.source;
         let mut shown = json!({
             "source": self.source.to_string(),
             "transport": transport.as_str(),
@@ -81,6 +84,9 @@ impl StreamConfig {
         }
         if let Some(still) = &self.snapshot.still {
             shown["snapshot_url"] = still.to_string().into();
+        }
+        if *reach != Reach::Anywhere {
+            shown[FROM_API] = true.into();
         }
         match tls {
             Trust::System => {}

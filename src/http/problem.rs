@@ -16,6 +16,8 @@ pub struct Problem {
     status: Option<StatusCode>,
     /// Boxed: a problem is the `Err` of every handler.
     source: Option<Box<SourceStatus>>,
+    /// Keys, and what is wrong with each.
+    faults: Vec<(String, String)>,
 }
 
 impl Problem {
@@ -25,7 +27,8 @@ impl Problem {
             Code::ViewerBadOffer => StatusCode::BAD_REQUEST,
             Code::ViewerAuth => StatusCode::UNAUTHORIZED,
             Code::ViewerForbidden => StatusCode::FORBIDDEN,
-            Code::StreamUnknown => StatusCode::NOT_FOUND,
+            Code::StreamUnknown | Code::SessionUnknown => StatusCode::NOT_FOUND,
+            Code::StreamExists | Code::ConfigReadOnly | Code::ConfigChanged => StatusCode::CONFLICT,
             // Not 406, which to a WHEP player is a counter-offer (WHEP, Server
             // Sends Counter-Offer).
             Code::VideoUnplayable
@@ -46,7 +49,8 @@ impl Problem {
             | Code::SourceNoMedia
             | Code::SourceNoKeyframe
             | Code::SourceLossy
-            | Code::SourceLimit => StatusCode::BAD_GATEWAY,
+            | Code::SourceLimit
+            | Code::SourceForbidden => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -61,6 +65,12 @@ impl Problem {
         Self { status: Some(status), ..self }
     }
 
+    /// The same fault, which is these.
+    #[must_use]
+    pub fn with_faults(self, faults: Vec<(String, String)>) -> Self {
+        Self { faults, ..self }
+    }
+
     fn own_status(&self) -> StatusCode {
         self.status.unwrap_or_else(|| Self::status(self.fault.code))
     }
@@ -73,7 +83,7 @@ impl Problem {
             (Some(fault), SourceState::Down | SourceState::Connecting) => fault.clone(),
             _ => Code::StreamStarting.into(),
         };
-        Self { fault, status: None, source: Some(source.into()) }
+        Self { fault, status: None, source: Some(source.into()), faults: Vec::new() }
     }
 
     /// The document's members, for outputs that send them elsewhere than in a
@@ -96,13 +106,17 @@ impl Problem {
             body["next_retry"] = source.next_retry.map(super::rfc3339).into();
             body["source"] = source.source.as_str().into();
         }
+        let fault = |(key, detail): &(String, String)| json!({ "key": key, "detail": detail });
+        if !self.faults.is_empty() {
+            body["faults"] = self.faults.iter().map(fault).collect();
+        }
         body
     }
 }
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self { fault, status: None, source: None }
+        Self { fault, status: None, source: None, faults: Vec::new() }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where a camera is and how to ask it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::depacketize::AfterLoss;
+use super::reach::Reach;
 use super::rtsp::Trust;
 use crate::secret::Secret;
 
@@ -100,6 +102,8 @@ pub struct Source {
     pub after_loss: AfterLoss,
     /// Connect with the first viewer, leave 10 s after the last.
     pub on_demand: bool,
+    /// Where it may lead.
+    pub reach: Reach,
 }
 
 /// Not a source we can pull; the words say why.
@@ -116,6 +120,17 @@ impl Source {
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self.url.scheme(), "rtsps" | "https")
+    }
+
+    /// The address that the URL names, if it may not lead there.
+    pub fn astray(&self) -> Option<IpAddr> {
+        self.address().filter(|address| !self.reach.allows(*address))
+    }
+
+    /// The address that the URL names instead of a host.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host.parse().ok()
     }
 
     /// The port to connect to. One that is not named is that of RTSP, or of
@@ -204,6 +219,7 @@ impl Source {
             transport: Transport::Auto,
             after_loss: AfterLoss::Hold,
             on_demand: false,
+            reach: Reach::Anywhere,
         })
     }
 }

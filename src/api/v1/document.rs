@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
-use super::{config, streams};
+use super::{config, sessions, streams};
 
 /// The OpenAPI 3.1 document of the admin listener's API, as JSON.
 pub fn document() -> String {
@@ -37,11 +38,18 @@ pub(super) async fn show() -> Response {
     paths(
         streams::list,
         streams::show,
+        streams::add,
+        streams::replace,
+        streams::merge,
+        streams::remove,
+        sessions::list,
+        sessions::end,
         config::show,
         show,
     ),
     tags(
         (name = "streams", description = "The cameras, and how each is doing"),
+        (name = "sessions", description = "Who watches"),
         (name = "config", description = "What is in force"),
     ),
     components(schemas(Problem)),
@@ -68,21 +76,45 @@ pub(super) struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
-        let all = [
+        problems(&[
             ("401", "Nobody in particular asks"),
             ("403", "Somebody asks who is no administrator, or a page of another site"),
             ("421", "Asked under a name that does not lead here (DNS rebinding)"),
             ("429", "Too many wrong passwords from that address"),
-        ];
-        let problem = |why| {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
-            ResponseBuilder::new()
-                .description(why)
-                .content("application/problem+json", content.build())
-                .build()
-        };
-        all.map(|(status, why)| (status.to_owned(), problem(why).into())).into()
+        ])
     }
+}
+
+/// Why a change is not made.
+pub(super) struct Refused;
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        problems(&[
+            ("400", "The body is no JSON object"),
+            ("408", "The body did not come in time"),
+            (
+                "409",
+                "It cannot be written: the detail says why (a read-only file, no file, a variable that has the last word), or there is a stream of that name already",
+            ),
+            ("412", "It is not what the caller has seen (If-Match, If-None-Match)"),
+            ("413", "A body above 64 KiB"),
+            ("415", "Another Content-Type"),
+            ("422", "It is not valid: `faults` has all that is wrong"),
+            ("500", "The file cannot be written, as on a full disk"),
+        ])
+    }
+}
+
+fn problems(all: &[(&str, &str)]) -> BTreeMap<String, RefOr<openapi::Response>> {
+    let problem = |why: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        ResponseBuilder::new()
+            .description(why)
+            .content("application/problem+json", content.build())
+            .build()
+    };
+    all.iter().map(|(status, why)| ((*status).to_owned(), problem(why).into())).collect()
 }
 
 /// What went wrong (RFC 9457).
@@ -102,6 +134,19 @@ pub(super) struct Problem {
     hint: Option<String>,
     /// What exactly.
     detail: Option<String>,
+    /// Everything that is not valid.
+    #[schema(nullable = false)]
+    faults: Option<Vec<ProblemFault>>,
+}
+
+/// One thing that is not valid.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the document is made of it; `http` makes the real one")]
+pub(super) struct ProblemFault {
+    /// Of the stream, such as `tls.verify`; empty for what is wrong elsewhere in the file.
+    key: String,
+    /// What is wrong with it.
+    detail: String,
 }
 
 /// Who has the last word on a stream.
@@ -140,11 +185,92 @@ pub(super) struct StreamSettings {
     /// Whose certificate is believed, with `rtsps://`.
     #[schema(nullable = false)]
     tls: Option<Trust>,
+    /// There, and true, if a URL of it came by this API: then it is bound to
+    /// `admin.source_networks`.
+    #[schema(nullable = false)]
+    from_api: Option<bool>,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "says what words there are")]
+/// A stream that is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document is made of it; `config` reads the real one")]
+pub(super) struct NewStream {
+    /// What viewers call it.
+    #[schema(pattern = "^[a-z0-9-]{1,63}$")]
+    name: String,
+    #[schema(pattern = "^rtsps?://[^/]", example = "rtsp://viewer:secret@10.0.0.5/stream1")]
+    source: String,
+    #[schema(pattern = "^rtsps?://[^/]", nullable = false)]
+    substream: Option<String>,
+    #[schema(nullable = false)]
+    username: Option<String>,
+    #[schema(nullable = false, write_only)]
+    password: Option<String>,
+    #[schema(nullable = false)]
+    transport: Option<Transport>,
+    #[schema(nullable = false)]
+    after_loss: Option<AfterLoss>,
+    #[schema(nullable = false)]
+    on_demand: Option<bool>,
+    #[schema(pattern = "^https?://[^/]", nullable = false)]
+    snapshot_url: Option<String>,
+    #[schema(nullable = false)]
+    snapshot: Option<OnOff>,
+    #[schema(nullable = false)]
+    tls: Option<TrustKeys>,
+}
+
+/// What a stream is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document is made of it; `config` reads the real one")]
+pub(super) struct StreamKeys {
+    #[schema(pattern = "^rtsps?://[^/]", example = "rtsp://viewer:secret@10.0.0.5/stream1")]
+    source: String,
+    #[schema(pattern = "^rtsps?://[^/]", nullable = false)]
+    substream: Option<String>,
+    #[schema(nullable = false)]
+    username: Option<String>,
+    #[schema(nullable = false, write_only)]
+    password: Option<String>,
+    #[schema(nullable = false)]
+    transport: Option<Transport>,
+    #[schema(nullable = false)]
+    after_loss: Option<AfterLoss>,
+    #[schema(nullable = false)]
+    on_demand: Option<bool>,
+    #[schema(pattern = "^https?://[^/]", nullable = false)]
+    snapshot_url: Option<String>,
+    #[schema(nullable = false)]
+    snapshot: Option<OnOff>,
+    #[schema(nullable = false)]
+    tls: Option<TrustKeys>,
+}
+
+/// What is to change of a stream; null takes a key away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document is made of it; `config` reads the real one")]
+pub(super) struct StreamChange {
+    #[schema(pattern = "^rtsps?://[^/]")]
+    source: Option<String>,
+    #[schema(pattern = "^rtsps?://[^/]")]
+    substream: Option<String>,
+    username: Option<String>,
+    #[schema(write_only)]
+    password: Option<String>,
+    transport: Option<Transport>,
+    after_loss: Option<AfterLoss>,
+    on_demand: Option<bool>,
+    #[schema(pattern = "^https?://[^/]")]
+    snapshot_url: Option<String>,
+    snapshot: Option<OnOff>,
+    tls: Option<TrustChange>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 enum Transport {
     Auto,
     Tcp,
@@ -152,17 +278,15 @@ enum Transport {
     Http,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "says what words there are")]
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 enum AfterLoss {
     Hold,
     Show,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "says what words there are")]
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 enum OnOff {
     On,
     Off,
@@ -180,5 +304,27 @@ struct Trust {
     ca_file: Option<String>,
     /// false: anybody may listen in.
     #[schema(nullable = false)]
+    verify: Option<bool>,
+}
+
+/// One of the two; `ca_file` names a file of the gateway's machine, and is
+/// written by hand.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document is made of it")]
+struct TrustKeys {
+    #[schema(pattern = "^sha256:([0-9a-fA-F]{2}:?){32}$", nullable = false)]
+    fingerprint: Option<String>,
+    #[schema(nullable = false)]
+    verify: Option<bool>,
+}
+
+/// As `TrustKeys`; null takes a key away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document is made of it")]
+struct TrustChange {
+    #[schema(pattern = "^sha256:([0-9a-fA-F]{2}:?){32}$")]
+    fingerprint: Option<String>,
     verify: Option<bool>,
 }

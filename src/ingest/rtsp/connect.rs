@@ -2,7 +2,7 @@
 //! around RTSP where that is asked for.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{tls, tunnel};
 use crate::fault::{Code, Fault};
+use crate::ingest::reach::Reach;
 use crate::ingest::source::{Source, Transport};
 
 /// Longest wait for one address, before the next, or this one again. A SYN that
@@ -51,7 +52,24 @@ pub(super) struct Connection {
 /// `source.dns`, `source.refused`, `source.timeout` or `source.tls`, with the
 /// address that failed.
 pub(super) async fn connect(source: &Source, deadline: Instant) -> Result<Connection, Fault> {
-    let addresses = addresses(source, deadline).await?;
+    connect_by(tokio::net::lookup_host::<(String, u16)>, source, deadline).await
+}
+
+/// As [`connect`]; `resolve` asks for a name's addresses.
+async fn connect_by<R, F, A>(
+    resolve: R,
+    source: &Source,
+    deadline: Instant,
+) -> Result<Connection, Fault>
+where
+    R: FnOnce((String, u16)) -> F,
+    F: Future<Output = io::Result<A>> + Send + 'static,
+    A: Iterator<Item = SocketAddr>,
+{
+    let addresses = addresses(resolve, source, deadline).await?;
+    // What is looked at is what is connected to: between the two no name is
+    // asked for again.
+    let addresses = within(&source.reach, addresses)?;
     let (stream, local, peer) = open(&addresses, source, deadline).await?;
     if source.transport != Transport::Http {
         return Ok(Connection { stream, local, peer });
@@ -63,16 +81,22 @@ pub(super) async fn connect(source: &Source, deadline: Instant) -> Result<Connec
 }
 
 /// Where the camera may be.
-async fn addresses(source: &Source, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
-    let host = source.url().host_str().unwrap_or_default().trim_matches(['[', ']']);
-    if let Ok(address) = host.parse::<IpAddr>() {
+async fn addresses<R, F, A>(
+    resolve: R,
+    source: &Source,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, Fault>
+where
+    R: FnOnce((String, u16)) -> F,
+    F: Future<Output = io::Result<A>> + Send + 'static,
+    A: Iterator<Item = SocketAddr>,
+{
+    if let Some(address) = source.address() {
         return Ok(vec![SocketAddr::new(address, source.port())]);
     }
-    let name = (host.to_owned(), source.port());
-    let look = async move {
-        let found = tokio::net::lookup_host(name).await?;
-        Ok(found.take(MAX_ADDRESSES).collect())
-    };
+    let host = source.url().host_str().unwrap_or_default();
+    let found = resolve((host.to_owned(), source.port()));
+    let look = async move { Ok(found.await?.take(MAX_ADDRESSES).collect()) };
     in_turn(Arc::clone(&LOOKUPS), look, deadline).await
 }
 
@@ -95,6 +119,18 @@ async fn in_turn(
     let found = found.map_err(late("the name server does not answer"))?;
     let fault = |error: io::Error| Fault::new(Code::SourceDns, error.to_string());
     found.map_err(io::Error::from).flatten().map_err(fault)
+}
+
+/// Those of the addresses that a source may have.
+fn within(reach: &Reach, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Fault> {
+    let (allowed, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| reach.allows(address.ip()));
+    match other.first() {
+        Some(first) if allowed.is_empty() => {
+            Err(Fault::new(Code::SourceForbidden, first.ip().to_string()))
+        }
+        _ => Ok(allowed),
+    }
 }
 
 /// A connection to one of the addresses, in TLS if the source is; and its ends,
@@ -232,10 +268,40 @@ mod tests {
         for (url, address) in
             [("rtsp://127.0.0.1/", "127.0.0.1:554"), ("rtsps://[::1]/", "[::1]:322")]
         {
-            let found = addresses(&url.parse().unwrap(), Instant::now()).await.unwrap();
+            let resolve = tokio::net::lookup_host::<(String, u16)>;
+            let found = addresses(resolve, &url.parse().unwrap(), Instant::now()).await.unwrap();
             assert_eq!(found, [address.parse::<SocketAddr>().unwrap()]);
         }
         drop(all);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_what_it_means_leads_nowhere_else() {
+        // Two cameras' places on one port; the second is out of bounds.
+        let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = inside.local_addr().unwrap().port();
+        let outside = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let mut source: Source = format!("rtsp://cam.example:{port}/live").parse().unwrap();
+        source.reach = Reach::Only("127.0.0.1".parse().unwrap());
+        let connect = async |answer: &'static [&'static str]| {
+            let resolve = |(name, port): (String, u16)| async move {
+                assert_eq!(name, "cam.example");
+                Ok(answer.iter().map(move |ip| SocketAddr::new(ip.parse().unwrap(), port)))
+            };
+            let soon = Instant::now() + Duration::from_secs(5);
+            connect_by(resolve, &source, soon).await.map(|connection| connection.peer.ip())
+        };
+        let first = "127.0.0.1".parse::<std::net::IpAddr>().unwrap();
+        assert_eq!(connect(&["127.0.0.1"]).await.unwrap(), first);
+        for rebound in [&["127.0.0.2"][..], &["::ffff:127.0.0.2"], &["127.0.0.2", "::1"]] {
+            let fault = connect(rebound).await.err().unwrap();
+            assert_eq!(fault.code, Code::SourceForbidden, "{fault}");
+            assert!(fault.detail.contains("127.0.0.2"), "{fault}");
+        }
+        // One that is allowed among others that are not is the one.
+        assert_eq!(connect(&["127.0.0.2", "::1", "127.0.0.1"]).await.unwrap(), first);
+        let knocked = tokio::time::timeout(Duration::from_millis(100), outside.accept()).await;
+        assert!(knocked.is_err(), "somebody was asked who is out of bounds");
     }
 
     #[test]

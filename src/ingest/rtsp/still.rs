@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -86,6 +87,11 @@ impl fmt::Display for Still {
 impl Still {
     fn new(source: Source) -> Self {
         Self { source, refused: Mutex::default() }
+    }
+
+    /// As [`Source::astray`].
+    pub fn astray(&self) -> Option<IpAddr> {
+        self.source.astray()
     }
 
     /// Whether the connection is encrypted.
