@@ -56,8 +56,8 @@ async fn held(gateway: &Gateway, count: i64) {
 
 #[tokio::test]
 async fn a_blocking_reload_returns_with_the_part_it_asks_for() {
-    // 161 frames: the segment from 6 s on has no part yet.
-    let (mut gateway, rest) = gateway_after(161).await;
+    // 160 frames: the segment from 6 s on has no part yet.
+    let (mut gateway, rest) = gateway_after(160).await;
     let open = FIRST + 3;
     let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={open}&_HLS_part=0"));
     let request = tokio::spawn(gateway.http.get(url).send());
@@ -89,7 +89,7 @@ async fn a_reload_without_a_part_waits_for_the_whole_segment() {
 
 #[tokio::test]
 async fn the_hinted_part_is_held_and_then_sent_whole_and_no_other() {
-    let (mut gateway, rest) = gateway_after(161).await;
+    let (mut gateway, rest) = gateway_after(160).await;
     let text = gateway.text("").await;
     let hints = attributes(&text, "#EXT-X-PRELOAD-HINT:", "URI");
     let open = FIRST + 3;
@@ -112,14 +112,14 @@ async fn the_hinted_part_is_held_and_then_sent_whole_and_no_other() {
 
 #[tokio::test]
 async fn directives_that_make_no_sense_are_400_and_old_ones_are_not() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let open = FIRST + 3;
     for query in [
         "_HLS_part=0".into(),
         "_HLS_msn=x".into(),
         format!("_HLS_msn={open}&_HLS_part=-1"),
         format!("_HLS_msn={}", open + 2),
-        format!("_HLS_msn={open}&_HLS_part=6"),
+        format!("_HLS_msn={open}&_HLS_part=7"),
         format!("_HLS_msn={}", u64::MAX),
     ] {
         let response = gateway.get(&format!("hls/media.m3u8?{query}")).await;
@@ -132,7 +132,7 @@ async fn directives_that_make_no_sense_are_400_and_old_ones_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_waits_in_vain_ends_with_503_after_three_targets() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let began = tokio::time::Instant::now();
     let response = gateway.get(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 3)).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -142,7 +142,7 @@ async fn a_reload_that_waits_in_vain_ends_with_503_after_three_targets() {
 
 #[tokio::test]
 async fn a_held_request_goes_with_its_client() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 3));
     let request = tokio::spawn(gateway.http.get(url).send());
     held(&gateway, 1).await;
@@ -152,7 +152,7 @@ async fn a_held_request_goes_with_its_client() {
 
 #[tokio::test]
 async fn an_ended_stream_ignores_directives_and_wakes_who_waits() {
-    let (mut gateway, _) = gateway_after(161).await;
+    let (mut gateway, _) = gateway_after(160).await;
     let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 4));
     let request = tokio::spawn(gateway.http.get(url).send());
     held(&gateway, 1).await;
@@ -164,7 +164,7 @@ async fn an_ended_stream_ignores_directives_and_wakes_who_waits() {
 
 #[tokio::test]
 async fn head_says_what_get_would_and_an_unknown_stream_is_named() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     for path in ["index.m3u8", "hls/media.m3u8", &format!("hls/s{FIRST}.m4s")] {
         let get = gateway.get(path).await;
         let head = gateway.http.head(gateway.url(path)).send().await.unwrap();
@@ -181,7 +181,7 @@ async fn head_says_what_get_would_and_an_unknown_stream_is_named() {
 
 #[tokio::test]
 async fn playlists_are_compressed_for_whoever_takes_that() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     for path in ["index.m3u8", "hls/media.m3u8"] {
         let plain = gateway.get(path).await;
         assert_eq!(plain.headers()["vary"], "Accept-Encoding");
@@ -205,7 +205,7 @@ async fn playlists_are_compressed_for_whoever_takes_that() {
 
 #[tokio::test]
 async fn a_range_of_a_segment_is_sent_alone() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let name = format!("s{FIRST}.m4s");
     let whole = gateway.bytes(&name).await;
     let url = gateway.url(&format!("hls/{name}"));
@@ -242,7 +242,7 @@ async fn a_known_failure_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_window_from_before_the_camera_went_idle_is_dropped() {
-    let (mut gateway, _) = gateway_after(161).await;
+    let (mut gateway, _) = gateway_after(160).await;
     gateway.publisher.as_mut().unwrap().forget();
     gateway.set_state(SourceState::Idle);
     for _ in 0..10 {
@@ -268,7 +268,7 @@ async fn a_window_from_before_the_camera_went_idle_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_that_comes_while_the_camera_is_away_is_not_given_what_is_left() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     gateway.set_state(SourceState::Connecting);
     let began = tokio::time::Instant::now();
     let response = gateway.get("index.m3u8").await;
@@ -279,7 +279,7 @@ async fn a_player_that_comes_while_the_camera_is_away_is_not_given_what_is_left(
 
 #[tokio::test]
 async fn a_player_that_comes_before_the_camera_is_back_waits_for_it() {
-    let (mut gateway, _) = gateway_after(161).await;
+    let (mut gateway, _) = gateway_after(160).await;
     let mut back = later(seven_seconds(), 20);
     back[0].discontinuity = true;
     gateway.set_state(SourceState::Connecting);
@@ -293,7 +293,7 @@ async fn a_player_that_comes_before_the_camera_is_back_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_camera_is_away_players_that_wait_are_shown_a_gap() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let next = FIRST + 4;
     gateway.set_state(SourceState::Down);
     let began = tokio::time::Instant::now();
@@ -326,7 +326,7 @@ async fn mjpeg_is_refused_by_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_keeps_an_on_demand_camera_for_ten_seconds() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let interest = gateway.stream.watch_interest();
     assert_eq!(*interest.borrow(), 0);
     gateway.text("").await;
@@ -341,7 +341,7 @@ async fn a_player_keeps_an_on_demand_camera_for_ten_seconds() {
 
 #[tokio::test]
 async fn a_detached_stream_is_gone_with_its_bytes() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     assert!(gateway.hls.buffer_bytes() > 161 * 64);
     gateway.hls.detach(gateway.stream.name());
     assert_eq!(gateway.hls.buffer_bytes(), 0);
@@ -351,7 +351,7 @@ async fn a_detached_stream_is_gone_with_its_bytes() {
 
 #[tokio::test]
 async fn bytes_held_are_shown_beside_those_of_the_bus() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let text = gateway.metrics_text();
     let held = gateway.hls.buffer_bytes();
     for line in [
@@ -366,7 +366,7 @@ async fn bytes_held_are_shown_beside_those_of_the_bus() {
 
 #[tokio::test]
 async fn only_bytes_that_were_sent_count_as_sent() {
-    let (gateway, _) = gateway_after(161).await;
+    let (gateway, _) = gateway_after(160).await;
     let name = format!("s{FIRST}.m4s");
     let head = gateway.http.head(gateway.url(&format!("hls/{name}"))).send().await.unwrap();
     assert_eq!(head.status(), StatusCode::OK);

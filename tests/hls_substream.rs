@@ -42,10 +42,10 @@ async fn one_playlist_offers_both_qualities_and_each_says_how_far_the_other_is()
     assert_eq!(uris(&index), ["hls/media.m3u8", "hls/sub/media.m3u8"], "{index}");
     assert_eq!(index.matches("BANDWIDTH=").count(), 4, "each has a peak and a mean: {index}");
 
-    // The segment from 6 s on has one part.
+    // The segment from 6 s on has two parts.
     let report = |uri: &str| {
         let open = FIRST + 3;
-        format!("#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={open},LAST-PART=0\n")
+        format!("#EXT-X-RENDITION-REPORT:URI=\"{uri}\",LAST-MSN={open},LAST-PART=1\n")
     };
     let main = gateway.text("").await;
     let other = gateway.get("hls/sub/media.m3u8").await.text().await.unwrap();

@@ -2,58 +2,29 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { assertFresh, looks, progress, watch } from "./counter.js";
 import { ARTEFACTS, openPage, startHouse } from "./house.js";
+import { startSite } from "./players.js";
 
 const MOUNTS = ["h264-pcma", "h264-aac", "bframes", "h265-aac"];
-const PLAYER =
-  "<!doctype html><link rel=icon href='data:,'><video muted autoplay playsinline></video>";
-let house, cameras, gateway, browser, player;
+let house, cameras, gateway, browser, site;
 
 before(async () => {
-  // The player's page is of another origin, as on somebody's own site.
-  player = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PLAYER));
-  await once(player.listen(0, "127.0.0.1"), "listening");
-  house = await startHouse(MOUNTS, { cors: [`http://127.0.0.1:${player.address().port}`] });
+  site = await startSite();
+  house = await startHouse(MOUNTS, { cors: [site.origin] });
   ({ cameras, gateway, browser } = house);
 });
 
 after(async () => {
-  player?.close();
+  site?.close();
   await house?.stop();
 });
 
-/** Plays a stream by hls.js. */
-async function playing(stream) {
-  const page = await openPage(browser, `http://127.0.0.1:${player.address().port}/`);
-  await page.addScriptTag({ path: join(import.meta.dirname, "node_modules/hls.js/dist/hls.min.js") });
-  await page.evaluate((playlist) => {
-    window.faults = [];
-    // Without the second setting hls.js never catches up what it lost by
-    // starting: it would stay a part or two farther behind than it means to.
-    window.hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2 });
-    hls.on(Hls.Events.ERROR, (_, { details, fatal, reason }) => {
-      window.faults.push(`${details}${fatal ? " (fatal)" : ""} ${reason ?? ""}`);
-    });
-    hls.loadSource(playlist);
-    hls.attachMedia(document.querySelector("video"));
-  }, new URL(`${stream}/index.m3u8`, gateway.base).href);
-  await page
-    .waitForFunction(() => document.querySelector("video").currentTime > 0.5, null, { timeout: 20_000 })
-    .catch(async (error) => {
-      throw new Error(`${error.message}: ${await page.evaluate(() => window.faults.join("\n"))}`);
-    });
-  return page;
-}
-
 for (const mount of ["h264-pcma", "h264-aac", "bframes"]) {
   test(`${mount}: pictures of the right size advance, at most 2.5 s behind the camera`, async () => {
-    const page = await playing(mount);
+    const page = await site.play(browser, "hls", new URL(`${mount}/index.m3u8`, gateway.base).href);
     await page.waitForTimeout(6000); // hls.js first finds its distance to live.
     const camera = cameras.mounts[mount];
     const fresh = { least: 60, behind: 2500 };
@@ -64,7 +35,7 @@ for (const mount of ["h264-pcma", "h264-aac", "bframes"]) {
       () => document.querySelector("video").webkitAudioDecodedByteCount,
     );
     assert.ok(heard > 0, "no sound was decoded");
-    assert.deepEqual(await page.evaluate(() => window.faults), []);
+    assert.deepEqual(await site.faults(page), []);
     assert.deepEqual(page.complaints, []);
     await page.screenshot({ path: `${ARTEFACTS}/hls-${mount}.png` });
     await page.close();

@@ -90,7 +90,7 @@ fn tags_after_a_part(text: &str) -> String {
 
 /// The rule that each fault breaks.
 pub(crate) const BROKEN: [(u32, Break); 33] = [
-    (1, |r| swap(r, "PART-HOLD-BACK=1.69", "PART-HOLD-BACK=1.59")),
+    (1, |r| swap(r, "PART-HOLD-BACK=1.32", "PART-HOLD-BACK=1.22")),
     (2, |r| swap(r, "CONTROL:", "CONTROL:HOLD-BACK=5.9,")),
     (3, |r| swap(r, "CAN-SKIP-UNTIL=12", "CAN-SKIP-UNTIL=11")),
     (3, |r| swap(r, "CAN-SKIP-UNTIL=12", "CAN-SKIP-UNTIL=15")),
@@ -123,8 +123,8 @@ pub(crate) const BROKEN: [(u32, Break); 33] = [
         let last = r[1].iter_mut().rev().find(|answer| main(answer));
         last.unwrap().status = 400;
     }),
-    (9, |r| swap(r, "PART:DURATION=0.52", "PART:DURATION=0.56")),
-    (9, |r| swap(r, "PART:DURATION=0.52", "PART:DURATION=0.42")),
+    (9, |r| swap(r, "PART:DURATION=0.40", "PART:DURATION=0.46")),
+    (9, |r| swap(r, "PART:DURATION=0.40", "PART:DURATION=0.36")),
     (10, |r| swap(r, ",INDEPENDENT=YES", "")),
     (11, |r| lists(r, "#EXT-X-PART:", tags_after_a_part)),
     (12, late),

@@ -207,7 +207,7 @@ impl Cutter {
         if key && since(began) >= self.targets.cut_after {
             self.close_part(now, out);
             self.close_segment(out);
-        } else if since(self.part_began) + self.targets.interval > self.targets.part {
+        } else if since(self.part_began) >= self.targets.cut_part_after {
             self.close_part(now, out);
             self.close_full_segment(now, out);
         }

@@ -57,7 +57,8 @@ pub struct Config {
     /// together cut alike; each camera costs the window's memory, watched or
     /// not. Without it a stream is cut from its first player on.
     pub always: bool,
-    /// How long a part should be; whole frames come nearest to it.
+    /// Most time from what a part shows first to what a player can fetch of
+    /// it: it holds as many whole frames as fit in nine tenths of this.
     pub part: Duration,
     /// How long a segment should be at the least; it ends at a key frame.
     pub segment: Duration,

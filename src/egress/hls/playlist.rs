@@ -147,13 +147,11 @@ fn write_media(
     let listed = snapshot.listed();
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:9")?;
     writeln!(out, "#EXT-X-TARGETDURATION:{}", targets.segment.as_secs())?;
-    // 3.1 and not 3: Apple asks for three parts at the least, and some
-    // players compare rounded numbers.
     writeln!(
         out,
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},PART-HOLD-BACK={}",
         Seconds(targets.segment * SKIP_BOUNDARY),
-        Seconds(targets.part * 31 / 10),
+        Seconds(targets.hold_back()),
     )?;
     writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", Seconds(targets.part))?;
     let first = listed.first().map_or(snapshot.next, |segment| segment.head.number);

@@ -13,6 +13,15 @@ const LONGEST_LESSON: Duration = Duration::from_secs(6);
 const SHORTEST_LESSON: Duration = Duration::from_secs(1);
 /// Bounds of `TARGETDURATION` in seconds.
 const TARGET_DURATION: std::ops::RangeInclusive<u64> = 2..=12;
+/// What `PART-TARGET` may take of the length that was asked for, room for
+/// jitter included. A player stays three targets behind the newest part; the
+/// rest is for the frame that tells a part is over, for the way and the
+/// decoder. So it shows what the camera saw three wished lengths ago.
+const SHARE: f64 = 0.93;
+/// `PART-TARGET` over the usual part. A camera's clock and its frames jitter,
+/// and a part that therefore ends a frame early must still be 85 % of its
+/// target (§4.4.4.9): this leaves as much room above the usual length as below.
+const ROOM: f64 = 1.1;
 /// Frame intervals remembered: six seconds at 120 pictures a second.
 const INTERVALS: usize = 720;
 
@@ -23,6 +32,8 @@ pub(super) struct Targets {
     pub(super) segment: Duration,
     /// `PART-TARGET`: no part is longer. Whole milliseconds.
     pub(super) part: Duration,
+    /// A frame this far into a part begins the next.
+    pub(super) cut_part_after: Duration,
     /// A key frame this far into a segment ends it.
     pub(super) cut_after: Duration,
     /// Usual time between frames of the lead track.
@@ -30,19 +41,24 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    /// Distance that a player keeps to the newest part, `PART-HOLD-BACK`: Apple
+    /// asks for three parts at the least, and 3 × 0.414 is more than 1.242 to a
+    /// player that computes with floats.
+    pub(super) fn hold_back(&self) -> Duration {
+        self.part * 3 + Duration::from_millis(1)
+    }
+
     /// `interval` between frames, `gop` between key frames where it is known.
     fn new(config: &Config, interval: Duration, gop: Option<Duration>) -> Self {
         let wished = config.segment.max(Duration::from_secs(1));
         let interval = interval.max(Duration::from_millis(1));
-        // Half a frame decides between k and k + 1 frames.
-        let frames = (config.part.min(wished) + interval / 2).as_nanos() / interval.as_nanos();
-        let usual_part = interval * u32::try_from(frames.max(1)).unwrap_or(u32::MAX);
-        // A camera's clock and its frames jitter. A part that therefore ends a
-        // frame early must still be 85 % of its target (§4.4.4.9): one of ten
-        // frames is, with 5 % to spare; of fewer, 8 % leaves as much room
-        // above the usual length as below it.
-        let room = if frames >= 10 { 1.05 } else { 1.08 };
-        let part = ceil(usual_part.mul_f64(room), Duration::from_millis(1));
+        let most = config.part.min(wished).mul_f64(SHARE / ROOM);
+        let frames = (most.as_nanos() / interval.as_nanos()).max(1);
+        let usual_part = interval * u32::try_from(frames).unwrap_or(u32::MAX);
+        let part = ceil(usual_part.mul_f64(ROOM), Duration::from_millis(1));
+
+        // Half a frame early is on time, if the part is not short then.
+        let cut_part_after = (usual_part - interval / 2).max(part.mul_f64(0.85));
 
         // A little short of the wish, so that a key frame which comes a
         // moment early ends the segment instead of doubling it.
@@ -54,7 +70,7 @@ impl Targets {
         let segment = ceil(segment, Duration::from_secs(1)).as_secs();
         let segment = segment.clamp(*TARGET_DURATION.start(), *TARGET_DURATION.end());
         let segment = Duration::from_secs(segment).max(ceil(part, Duration::from_secs(1)));
-        Self { segment, part, cut_after, interval }
+        Self { segment, part, cut_part_after, cut_after, interval }
     }
 }
 
@@ -133,10 +149,24 @@ mod tests {
     #[test]
     fn parts_are_whole_frames_plus_room_for_jitter() {
         let at_25 = learn((0..).map(|n| (n * 40, n % 50 == 0))).unwrap();
-        assert_eq!((at_25.interval, at_25.part), (ms(40), ms(546)));
+        assert_eq!((at_25.interval, at_25.part), (ms(40), ms(440)));
         assert_eq!(at_25.segment, ms(3_000));
         let at_1 = learn((0..).map(|n| (n * 1_000, n % 2 == 0))).unwrap();
-        assert_eq!((at_1.part, at_1.segment), (ms(1_080), ms(3_000)));
+        assert_eq!((at_1.part, at_1.segment), (ms(1_100), ms(3_000)));
+    }
+
+    #[test]
+    fn a_player_is_three_wished_parts_behind_the_camera_at_the_most() {
+        for (wish, fps) in [(500, 10), (500, 15), (500, 25), (500, 30), (500, 60), (200, 25)] {
+            let mut lesson = Lesson::default();
+            (0..=fps * 2).for_each(|n| lesson.note(n * 1_000_000_000 / fps, n % fps == 0));
+            let config = Config { part: ms(wish), ..Config::default() };
+            let targets = lesson.learned(&config).unwrap();
+            // The next frame tells that a part is over; 30 ms remain for the rest.
+            let behind = targets.hold_back() + targets.interval + ms(30);
+            assert!(behind <= ms(wish) * 3, "{wish} ms at {fps}: {behind:?}");
+            assert!(targets.part >= ms(wish).mul_f64(0.7), "{wish} ms at {fps}: {targets:?}");
+        }
     }
 
     #[test]

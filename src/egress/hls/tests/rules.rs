@@ -139,19 +139,19 @@ fn waiting_follows_the_draft() {
     let mut show = Show::camera();
     show.play(0..230);
     let now = show.now();
-    // Open: the segment from 8 s on, with two parts and 0.16 s more.
+    // Open: the segment from 8 s on, with three parts.
     let open = FIRST + 4;
     assert_eq!((now.next, now.open_parts()), (open, 2));
     let reaches = |number, part| now.reaches(number, part);
     assert!(reaches(open - 1, None) && !reaches(open, None), "a whole segment");
     assert!(reaches(open, Some(1)) && !reaches(open, Some(2)), "a part");
-    assert!(reaches(open - 1, Some(4)), "part 0 of the next is there");
+    assert!(reaches(open - 1, Some(5)), "part 0 of the next is there");
     assert!(reaches(FIRST - 9, None) && reaches(FIRST - 9, Some(7)), "old ones");
     let too_far = |number, part| now.too_far(number, part);
     assert!(!too_far(open + 1, None) && too_far(open + 2, None));
-    // Six parts of 0.546 s are three seconds.
-    assert!(!too_far(open, Some(7)) && too_far(open, Some(8)));
-    assert!(!too_far(open + 1, Some(5)) && too_far(open + 1, Some(6)));
+    // Seven parts of 0.440 s are three seconds.
+    assert!(!too_far(open, Some(8)) && too_far(open, Some(9)));
+    assert!(!too_far(open + 1, Some(6)) && too_far(open + 1, Some(7)));
     assert!(!too_far(open - 1, Some(99)));
 }
 
@@ -161,7 +161,7 @@ fn a_part_past_the_end_of_the_newest_segment_waits_for_the_next() {
     show.play(0..201);
     let now = show.now();
     assert_eq!((now.next, now.open_parts()), (FIRST + 4, 0));
-    assert!(now.reaches(FIRST + 3, Some(3)) && !now.reaches(FIRST + 3, Some(4)));
+    assert!(now.reaches(FIRST + 3, Some(4)) && !now.reaches(FIRST + 3, Some(5)));
 }
 
 #[test]
