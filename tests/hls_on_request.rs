@@ -51,7 +51,7 @@ async fn the_first_player_finds_all_that_the_ring_holds_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beginner_is_held_for_the_second_segment_but_not_for_long() {
+async fn a_beginner_is_held_for_more_segments_but_not_for_long() {
     let frames = pictures(250, 50);
     // Of the groups that have ended, the ring still holds the one from four to six.
     let (before, after) = frames.split_at(190);
@@ -67,8 +67,10 @@ async fn a_beginner_is_held_for_the_second_segment_but_not_for_long() {
 
     let stalled = gateway_after(before).await;
     let began = Instant::now();
-    assert_eq!(stalled.get("index.m3u8").await.status(), StatusCode::OK);
+    assert_eq!(stalled.get("hls/media.m3u8").await.status(), StatusCode::OK);
     assert_eq!(began.elapsed().as_secs(), 3);
+    assert_eq!(stalled.get("index.m3u8").await.status(), StatusCode::OK);
+    assert_eq!(began.elapsed().as_secs(), 3 + 8);
 }
 
 #[tokio::test(start_paused = true)]

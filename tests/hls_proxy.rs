@@ -116,13 +116,15 @@ async fn a_crowd_behind_a_cache_costs_what_one_player_does() {
     }
     gateway.text("").await;
 
-    let mut crowd = JoinSet::new();
+    let (began, mut crowd) = (Instant::now(), JoinSet::new());
     for _ in 0..PLAYERS {
         let http = Client::builder().unix_socket(socket.clone()).build().unwrap();
         crowd.spawn(player(http));
         // They come over two seconds.
         sleep(Duration::from_millis(10)).await;
     }
+    // Longer on a busy machine.
+    let coming = began.elapsed().as_secs_f64().ceil() as usize;
     let played = crowd.join_all().await;
     camera.abort();
     drop(proxy);
@@ -146,6 +148,6 @@ async fn a_crowd_behind_a_cache_costs_what_one_player_does() {
     assert!(named.len() > 40 && log.lines().count() > named.len() * PLAYERS / 2, "{asked:?}");
     let often: Vec<_> = named.iter().filter(|named| *named.1 > 2).collect();
     assert!(often.is_empty(), "more than twice: {often:?}");
-    // Which changes under its name: once a second or so.
-    assert!(asked["/yard/hls/media.m3u8"] < 10, "{asked:?}");
+    // Which changes under its name: once a second or so, while players come.
+    assert!(asked["/yard/hls/media.m3u8"] < 8 + coming, "{asked:?}");
 }

@@ -18,7 +18,7 @@ use super::multivariant::{self, Variant};
 use super::playlist::{self, Name, Report};
 use super::snapshot::Snapshot;
 use super::store::State;
-use super::waiting::{first_snapshot, fresh_snapshot, hold, is_down, second_snapshot, substream};
+use super::waiting::{begun_snapshot, first_snapshot, fresh_snapshot, hold, is_down, substream};
 use crate::bus::{Registry, Stream};
 use crate::fault::{Code, Fault};
 use crate::http::{self, Problem, SessionMetrics};
@@ -182,7 +182,7 @@ async fn media(
     let directives = Directives::parse(query);
     let begins = directives.is_ok_and(|asked| asked.segment.is_none());
     let snapshot =
-        if begins { second_snapshot(channel).await? } else { first_snapshot(channel).await? };
+        if begins { begun_snapshot(channel).await? } else { first_snapshot(channel).await? };
     let target = snapshot.targets.segment;
     let bad = |why| Ok(plain(StatusCode::BAD_REQUEST, why, Some(target * 4)));
     let asked = match directives {

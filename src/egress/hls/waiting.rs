@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Hls;
 use super::channel::{Channel, ready, wait_for};
 use super::multivariant::Variant;
@@ -21,10 +23,15 @@ const FIRST_SEGMENT: Duration = Duration::from_secs(3);
 ///
 /// [`targets`]: super::targets
 const FIRST_SEGMENT_LIVE: Duration = Duration::from_secs(8);
-/// How long a beginner is held for a second segment: GStreamer 1.22 loses its
-/// place for good in a playlist that began with one. Longer than a group of
-/// pictures of most cameras.
-const SECOND_SEGMENT: Duration = Duration::from_secs(3);
+/// How many segments a player should begin with, and how long it waits for them
+/// in all: Shaka 5 fails in a playlist that begins with two. Enough for the
+/// groups of pictures of most cameras, and less than players' patience.
+const BEGINNING: (usize, Duration) = (3, Duration::from_secs(8));
+/// The same for one that asks for a media playlist by its name: GStreamer 1.22
+/// loses its place for good in one that began with a single segment.
+const MEDIA_BEGINNING: (usize, Duration) = (2, Duration::ZERO);
+/// Even where the first segment took long, more are waited for this long.
+const MORE_SEGMENTS: Duration = Duration::from_secs(3);
 /// How long the first player of a stream with two qualities waits to be told
 /// of the second: a camera's connection, and two key frames.
 const OTHER_QUALITY: Duration = Duration::from_secs(4);
@@ -52,12 +59,21 @@ pub(super) async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, P
     }
 }
 
-/// The same for a player that begins: with a second segment, if one comes
-/// soon.
-pub(super) async fn second_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+/// The same for a player that begins with a media playlist.
+pub(super) async fn begun_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    longer_snapshot(channel, MEDIA_BEGINNING).await
+}
+
+/// With so many segments, if they come soon.
+async fn longer_snapshot(
+    channel: &Channel,
+    (segments, patience): (usize, Duration),
+) -> Result<Arc<Snapshot>, Problem> {
+    let asked = Instant::now();
     let first = first_snapshot(channel).await?;
+    let until = (asked + patience).max(Instant::now() + MORE_SEGMENTS);
     let mut state = channel.watch();
-    match tokio::time::timeout(SECOND_SEGMENT, ready(&mut state, 2)).await {
+    match tokio::time::timeout_at(until, ready(&mut state, segments)).await {
         Ok(Some(State::Live(snapshot))) => Ok(snapshot),
         _ => Ok(first),
     }
@@ -73,7 +89,7 @@ pub(super) async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, P
         State::Live(snapshot) if !snapshot.ended && !is_live(channel) => Some(Arc::clone(snapshot)),
         _ => None,
     };
-    let Some(old) = old else { return second_snapshot(channel).await };
+    let Some(old) = old else { return longer_snapshot(channel, BEGINNING).await };
     if is_down(channel) {
         return Err(Problem::not_ready(channel.stream()));
     }
@@ -82,7 +98,7 @@ pub(super) async fn fresh_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, P
     match tokio::time::timeout(FIRST_SEGMENT, wait_for(&mut state, fresh)).await {
         Ok(Some(snapshot)) => Ok(snapshot),
         // The old window was dropped meanwhile.
-        Ok(None) => second_snapshot(channel).await,
+        Ok(None) => longer_snapshot(channel, BEGINNING).await,
         Err(_) => Err(Problem::not_ready(channel.stream())),
     }
 }
