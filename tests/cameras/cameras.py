@@ -55,6 +55,7 @@ MOUNTS = {
     "h264-pcma": (H264, PCMA),
     "h264-aac": (H264, AAC),
     "gop-1s": (H264, PCMA),
+    "small": (H264,),
     "long-gop": (H264, PCMA),
     "gop-30s": (H264,),
     "bframes": (H264, AAC),
@@ -124,6 +125,19 @@ class Track:
         # number of frames.
         gaps = [b[2] - a[2] for a, b in zip(self.units, self.units[1:])]
         self.length = self.units[-1][2] + sorted(gaps)[len(gaps) // 2]
+
+
+def parse_all(clips):
+    """The tracks of a clip; of several, their pictures, one clip after the other."""
+    of = lambda clip, tracks: parse(next(CACHE.glob(f"{clip}.m??")), tracks)
+    if len(clips) == 1:
+        return of(clips[0], MOUNTS[clips[0]])
+    first, *others = [of(clip, MOUNTS[clip][:1])[0] for clip in clips]
+    for other in others:
+        at = first.length
+        first.units += [(data, pts + at, dts + at, key) for data, pts, dts, key in other.units]
+        first.length += other.length
+    return [first]
 
 
 def parse(path, tracks):
@@ -248,7 +262,7 @@ def authenticate(server, factories, method, user, password):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
-        "mounts", nargs="*", default=list(MOUNTS), help="which cameras; `yard=long-gop` is a clip under another name"
+        "mounts", nargs="*", default=list(MOUNTS), help="which cameras; `yard=long-gop` is a clip under another name, `yard=gop-1s+small` two by turns"
     )
     options.add_argument("--port", default="0", help="0: a free one")
     options.add_argument("--auth", choices=["basic", "digest"])
@@ -272,8 +286,7 @@ def main():
             factories.append(factory)
             continue
         name, _, clip = mount.partition("=")
-        clip = clip or name
-        tracks = parse(next(CACHE.glob(f"{clip}.m??")), MOUNTS[clip])
+        tracks = parse_all((clip or name).split("+"))
         factory = Factory(name, tracks, given.transport)
         factories.append(factory)
         server.get_mount_points().add_factory(f"/{name}", factory)
