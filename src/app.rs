@@ -21,6 +21,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, response::IntoResponse};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -140,7 +141,9 @@ impl App {
             whep::Metrics::register(&families, &sessions)?.counting_panics(ingest_metrics.panics());
         let whep_metrics = whep_metrics.traced(traces);
         let webrtc = config.webrtc.listen;
-        let bound = Whep::bind(config.webrtc.clone(), whep_metrics).await;
+        let viewers = config.viewers;
+        let whep_config = whep::Config { max_viewers: viewers, ..config.webrtc.clone() };
+        let bound = Whep::bind(whep_config, whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
         let hls = Hls::new(config.hls.clone(), hls::Metrics::register(&families)?)?;
         families.register(Box::new(hls.collector()?))?;
@@ -209,11 +212,12 @@ impl App {
             .merge(whep::routes(whep::Deps { registry: registry.clone(), whep }))
             .merge(mse::routes(mse::Deps {
                 registry: registry.clone(),
-                mse: Mse::new(&sessions, stop.clone(), tasks.clone()),
+                mse: Mse::new(&sessions, viewers, stop.clone(), tasks.clone()),
             }))
             .merge(mjpeg::routes(mjpeg::Deps {
                 registry: registry.clone(),
                 pictures,
+                rows: Arc::new(Semaphore::new(viewers)),
                 sessions: sessions.clone(),
             }))
             .merge(hls::routes(hls::Deps { registry: registry.clone(), hls, sessions }))

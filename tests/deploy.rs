@@ -109,7 +109,7 @@ fn the_file_as_it_stands_is_the_defaults() {
             compared.insert(stringify!($field));
         )*};
     }
-    compare!(listen, admin_listen, source_networks, tls, caps, drain, traces, policy);
+    compare!(listen, admin_listen, source_networks, tls, caps, viewers, drain, traces, policy);
     compare!(webrtc, hls, rtsp, embed);
     assert!(file.streams.is_empty());
 

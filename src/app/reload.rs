@@ -103,7 +103,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen", old.listen != new.listen),
         ("admin.listen", old.admin_listen != new.admin_listen),
         ("tls", old.tls != new.tls),
-        ("limits", old.caps != new.caps),
+        ("limits", (&old.caps, old.viewers) != (&new.caps, new.viewers)),
         ("webrtc", old.webrtc != new.webrtc),
         ("hls", old.hls != new.hls),
         ("rtsp", old.rtsp != new.rtsp),

@@ -18,7 +18,7 @@ pub(super) fn limits(section: &mut Section<'_>, config: &mut Config) {
     for item in section.take("cors").map(Item::list).unwrap_or_default() {
         config.policy.cors.extend(item.checked::<Origin>());
     }
-    let caps = &mut config.caps;
+    let Config { caps, viewers, .. } = config;
     caps.crowds = Networks::loopback().and(&config.policy.proxies);
     if let Some(item) = section.take("limits") {
         let mut limits = item.section();
@@ -33,6 +33,7 @@ pub(super) fn limits(section: &mut Section<'_>, config: &mut Config) {
         let Caps { connections, per_address, .. } = caps;
         read("connections", connections);
         read("connections_per_address", per_address);
+        read("viewers", viewers);
         limits.finish();
     }
 }

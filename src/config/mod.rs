@@ -69,6 +69,8 @@ pub struct Config {
     pub webrtc: whep::Config,
     /// Low-latency HLS.
     pub hls: hls::Config,
+    /// Most viewers at once over each of WebRTC, MSE and MJPEG.
+    pub viewers: usize,
     /// Re-publishing over RTSP.
     pub rtsp: rtsp::Config,
     /// Who may see what; without rules, everybody who can reach us.
@@ -112,6 +114,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9998)),
             tls: None,
             caps: Caps::default(),
+            viewers: whep::Config::default().max_viewers,
             drain: Duration::from_secs(3),
             traces: None,
             streams: Vec::new(),

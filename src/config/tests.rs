@@ -276,10 +276,10 @@ fn certificates_caps_and_proxies_are_read() {
         let (cert, key) = (cert.file.path().display(), key.file.path().display());
         format!("tls: {{ cert_file: {cert}, key_file: {key} }}\n")
     };
-    let rest = "limits: { connections: 10, connections_per_address: 3 }\ntrusted_proxies: [10.0.0.1, 192.168.0.0/16]\n";
+    let rest = "limits: { connections: 10, connections_per_address: 3, viewers: 2 }\ntrusted_proxies: [10.0.0.1, 192.168.0.0/16]\n";
     let config = written(&(tls(&cert, &key) + rest)).loaded();
     assert_eq!(config.tls.unwrap().key_file, key.file.path());
-    assert_eq!((config.caps.connections, config.caps.per_address), (10, 3));
+    assert_eq!((config.caps.connections, config.caps.per_address, config.viewers), (10, 3, 2));
     for (address, crowd) in [("10.0.0.1", true), ("127.0.0.1", true), ("10.0.0.2", false)] {
         assert_eq!(config.caps.crowds.contain(address.parse().unwrap()), crowd, "{address}");
     }

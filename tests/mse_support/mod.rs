@@ -57,7 +57,7 @@ impl House {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sessions = SessionMetrics::register(&metrics).unwrap();
         let router =
-            routes(Deps { registry, mse: Mse::new(&sessions, stop.clone(), tasks.clone()) })
+            routes(Deps { registry, mse: Mse::new(&sessions, 100, stop.clone(), tasks.clone()) })
                 .layer(from_fn_with_state(gate, http::guard))
                 .layer(from_fn_with_state(policy, http::cross_origin))
                 .layer(axum::middleware::from_fn(http::whole_body));

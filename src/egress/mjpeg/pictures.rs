@@ -27,8 +27,6 @@ const WIDTHS: [u16; 11] = [160, 240, 320, 480, 640, 800, 960, 1280, 1600, 1920, 
 const DECODED_BYTES: usize = 32 << 20;
 /// Most bytes of JPEGs kept; one of 1080p has some 300 kB.
 const JPEG_BYTES: usize = 32 << 20;
-/// Rows of pictures at once: each is a connection.
-const ROWS: usize = 1_024;
 
 /// Where a stream's pictures come from.
 #[derive(Clone)]
@@ -51,7 +49,6 @@ pub struct Pictures {
     decoded: Arc<Decoded>,
     files: Arc<Files>,
     pub(super) stills: Stills,
-    pub(super) rows: Arc<Semaphore>,
     workshop: Arc<Workshop>,
 }
 
@@ -146,7 +143,6 @@ impl Pictures {
             decoded: Once::new(DECODED_BYTES),
             files: Once::new(JPEG_BYTES),
             stills: Stills::new(JPEG_BYTES),
-            rows: Arc::new(Semaphore::new(ROWS)),
             workshop: Arc::new(Workshop { places, metrics }),
         })
     }

@@ -28,10 +28,6 @@ use crate::bus::Stream;
 use crate::http::{OutputSessions, SessionMetrics};
 use crate::media::StreamName;
 
-/// Most viewers at once; each holds a connection, of which the listener has
-/// 4,096, and at worst a picture's bytes.
-const VIEWERS: usize = 2_000;
-
 /// All streams as MSE.
 pub struct Mse {
     sessions: OutputSessions,
@@ -42,16 +38,18 @@ pub struct Mse {
 }
 
 impl Mse {
-    /// Viewers are counted in `sessions` and sent away by `stop`; `tasks` has
-    /// ended when all have gone.
+    /// At most `viewers` at once, each of which costs a connection and at worst
+    /// a picture's bytes; they are counted in `sessions` and sent away by
+    /// `stop`; `tasks` has ended when all have gone.
     pub fn new(
         sessions: &SessionMetrics,
+        viewers: usize,
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
             sessions: sessions.of("mse"),
-            slots: Arc::new(Semaphore::new(VIEWERS)),
+            slots: Arc::new(Semaphore::new(viewers)),
             muxes: Mutex::default(),
             stop,
             tasks,

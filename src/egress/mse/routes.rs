@@ -45,11 +45,12 @@ async fn watch(
     let sessions = deps.mse.sessions.clone();
     let admitted = admit(&deps, &name, query.as_deref());
     let stream = admitted.inspect_err(|problem| sessions.setup(problem.code().as_str()))?;
-    let Ok(upgrade) = upgrade else { return Ok(not_a_socket()) };
+    // A page that was refused asks plainly, to be told why.
     let slot = Arc::clone(&deps.mse.slots).try_acquire_owned().map_err(|_| {
         sessions.setup(Code::ViewerLimit.as_str());
         Problem::from(Code::ViewerLimit)
     })?;
+    let Ok(upgrade) = upgrade else { return Ok(not_a_socket()) };
     let pass = pass.map(|Extension(pass)| pass);
     let session = Session::new(&deps.mse, stream, asked, pass);
     Ok(upgrade
