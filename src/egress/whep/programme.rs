@@ -34,6 +34,8 @@ pub(super) struct Programme {
     key_frame_at: Option<Instant>,
     key_frame_due: Option<Instant>,
     key_frame_interval: Duration,
+    /// Pictures before this were shown again on request.
+    repeated: u64,
 }
 
 impl Programme {
@@ -50,6 +52,7 @@ impl Programme {
             key_frame_at: None,
             key_frame_due: None,
             key_frame_interval: KEY_FRAME_INTERVAL,
+            repeated: 0,
         }
     }
 
@@ -115,8 +118,14 @@ impl Programme {
         if frames.first().is_none_or(|packets| self.video != Some(packets.codec)) {
             return;
         }
-        self.next_sequence =
-            frames.last().map_or(0, |packets| packets.sequence + 1).max(self.next_sequence);
+        let end = frames.last().map_or(0, |packets| packets.sequence + 1);
+        // Browsers ask every few seconds when no picture comes: a camera that is
+        // gone is not to be seen moving, again and again.
+        if self.newest.is_some() && self.repeated == end {
+            return;
+        }
+        self.repeated = if self.newest.is_some() { end } else { 0 };
+        self.next_sequence = end.max(self.next_sequence);
         let times: Vec<i64> = frames.iter().map(|packets| packets.ticks).collect();
         if let [.., a, b] = times[..] {
             self.duration = (b - a).clamp(1, 90_000);

@@ -47,6 +47,23 @@ async fn viewers_that_join_share_the_packets_of_the_past() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_camera_went_is_shown_again_once_at_the_most() {
+    let now = Instant::now();
+    let mut group = Group::new(1 << 20);
+    (1..=50).for_each(|sequence| group.push(&picture(sequence, sequence == 1, 1_000)));
+    let mut viewer = viewer(now).await;
+    for (asked, wanted) in [50, 100, 100, 100].into_iter().enumerate() {
+        viewer.programme.catch_up(&group, now);
+        assert_eq!(queued(&viewer).len(), wanted, "asked {asked} times");
+    }
+    // It is back.
+    group.push(&picture(51, false, 1_000));
+    viewer.offer(now, &picture(51, false, 1_000));
+    viewer.programme.catch_up(&group, now);
+    assert_eq!(queued(&viewer).len(), 101 + 51);
+}
+
+#[tokio::test]
 async fn a_viewer_too_slow_goes_on_at_the_next_key_frame() {
     let (whep, now) = (whep().await, Instant::now());
     let mut late = place_in(&whep, now);
