@@ -5,6 +5,8 @@ use std::io::{IsTerminal, stderr};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::panics;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -30,4 +32,5 @@ pub(super) fn start(format: Option<Format>) {
     };
     // Only a second call can fail, and then the first one's format stands.
     let _ = started;
+    panics::to_the_log();
 }

@@ -9,6 +9,7 @@ mod healthcheck;
 mod import;
 mod logging;
 mod openapi;
+mod panics;
 mod password;
 mod schema;
 mod serve;

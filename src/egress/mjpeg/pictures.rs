@@ -254,9 +254,9 @@ impl Workshop {
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         let _place = self.places.acquire().await.map_err(|_| "stopping")?;
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
             self.metrics.panics.inc();
-            error!(%failed, "a picture broke its decoder");
+            error!("a picture broke its decoder");
             Err(PANICKED.into())
         })
     }
