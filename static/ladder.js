@@ -147,7 +147,7 @@ export class Ladder {
     /** @type {Fault | null} */
     let first = able.length ? null : unplayable(codec, reasons);
     this.#missed = [];
-    await turn(signal);
+    const begun = await turn(signal);
     const tries = able.flatMap((way) => Array.from({ length: way.tries }, () => way));
     for (const [at, way] of tries.entries()) {
       try {
@@ -155,8 +155,10 @@ export class Ladder {
         const patience = again ? LONG_PATIENCE_MS / 2 : PATIENCE_MS;
         const session = await this.#begin(way, quality, patience, signal);
         this.#show(session);
+        begun();
         return await this.#stay(signal);
       } catch (error) {
+        begun();
         signal.throwIfAborted();
         const fault = error instanceof Fault ? error : unexpected(error);
         // The best way's reason is the one to act on; where only the last resort
@@ -167,6 +169,7 @@ export class Ladder {
         if (!isOfTheWay(fault)) break;
       }
     }
+    begun();
     return first;
   }
 

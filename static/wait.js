@@ -62,16 +62,31 @@ export class Deferred {
   }
 }
 
-let lastTurn = 0;
+/** So many players of a page begin at once: forty would all be late… */
+const AT_ONCE = 6;
+/** …and each keeps the next one waiting for so long at the most. */
+const TURN_MS = 400;
 
-/** Lets players of one page begin one after the other: forty at once would all
- *  be late.
- * @param {AbortSignal} signal */
+let beginning = 0;
+/** @type {(() => void)[]} */
+const queue = [];
+
+/** Waits for this player's turn to begin. Call what it resolves with once the
+ *  picture is there, or known not to come.
+ * @param {AbortSignal} signal
+ * @returns {Promise<() => void>} */
 export async function turn(signal) {
-  const now = performance.now();
-  const mine = Math.max(now, lastTurn + BETWEEN_STARTS_MS);
-  lastTurn = mine;
-  if (mine > now) await sleep(mine - now, signal);
+  if (beginning >= AT_ONCE) await new Promise((resolve) => queue.push(() => resolve(undefined)));
+  beginning += 1;
+  let done = () => {
+    done = () => {};
+    clearTimeout(timer);
+    beginning -= 1;
+    queue.shift()?.();
+  };
+  const timer = setTimeout(() => done(), TURN_MS);
+  // Whoever left in the meantime lets the next one go.
+  if (signal.aborted) done();
+  signal.throwIfAborted();
+  return () => done();
 }
-
-const BETWEEN_STARTS_MS = 60;

@@ -36,7 +36,7 @@ export function canReceive(track) {
  * @param {import("./ways.js").Attempt} attempt
  * @returns {Promise<import("./ways.js").Playing>}
  */
-export async function playWhep(video, { url, now, patience, signal, onEnd }) {
+export async function playWhep(video, { url, now, tracks, patience, signal, onEnd }) {
   const peer = new RTCPeerConnection();
   const endpoint = url("whep");
   /** @type {URL | null} */
@@ -58,7 +58,8 @@ export async function playWhep(video, { url, now, patience, signal, onEnd }) {
       stream.addTrack(track);
       if (video.srcObject !== stream) video.srcObject = stream;
     };
-    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
+    const has = (/** @type {string} */ kind) => !tracks.length || tracks.some((track) => track.kind === kind);
+    for (const kind of ["video", "audio"].filter(has)) peer.addTransceiver(kind, { direction: "recvonly" });
 
     // No waiting for our own candidates: the gateway learns them from our checks.
     await peer.setLocalDescription(await peer.createOffer());
