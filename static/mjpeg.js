@@ -12,14 +12,16 @@ const MOST_BYTES = 16 << 20;
  * @param {import("./ways.js").Attempt} attempt
  * @returns {Promise<import("./ways.js").Playing>}
  */
-export async function playMjpeg(canvas, { url, signal, onEnd }) {
+export async function playMjpeg(canvas, { url, now, signal, onEnd }) {
   const response = await request(url("stream.mjpeg"), { signal });
   const parts = new Parts(response);
   const counted = { bytes: 0, frames: 0 };
+  let taken = 0;
   const context = canvas.getContext("2d");
   const next = async () => {
-    const jpeg = await parts.next();
-    if (!jpeg) throw new Fault({ code: "viewer.closed", title: "The gateway ended the pictures." });
+    const part = await parts.next();
+    if (!part) throw new Fault({ code: "viewer.closed", title: "The gateway ended the pictures." });
+    const { jpeg } = part;
     counted.bytes += jpeg.size;
     const picture = await createImageBitmap(jpeg);
     if (canvas.width !== picture.width) canvas.width = picture.width;
@@ -27,6 +29,7 @@ export async function playMjpeg(canvas, { url, signal, onEnd }) {
     context?.drawImage(picture, 0, 0);
     picture.close();
     counted.frames += 1;
+    taken = part.taken;
   };
   await next();
   const go = async () => {
@@ -37,7 +40,10 @@ export async function playMjpeg(canvas, { url, signal, onEnd }) {
     const title = "The browser cannot show this camera's pictures.";
     onEnd(error instanceof Fault ? error : new Fault({ code: "viewer.failed", title, detail: String(error) }));
   });
-  return { notice: "", stats: async () => ({ ...counted, path: "http" }) };
+  return {
+    notice: "",
+    stats: async () => ({ ...counted, delay: taken ? now() - taken : undefined, path: "http" }),
+  };
 }
 
 /** The parts of a multipart answer. */
@@ -51,7 +57,8 @@ class Parts {
     this.#reader = response.body.getReader();
   }
 
-  /** The next picture; `null` at the end. */
+  /** The next picture, and when the camera took it (Unix milliseconds; 0 if
+   *  nobody says); `null` at the end. */
   async next() {
     let head = -1;
     while ((head = find(this.#held, [13, 10, 13, 10])) < 0) {
@@ -66,7 +73,8 @@ class Parts {
     }
     const jpeg = new Blob([this.#held.slice(head + 4, end)], { type: "image/jpeg" });
     this.#held = this.#held.slice(end);
-    return jpeg;
+    const taken = Number(/^x-timestamp:\s*(\d+(?:\.\d+)?)/im.exec(lines)?.[1] ?? 0) * 1000;
+    return { jpeg, taken };
   }
 
   async #more() {

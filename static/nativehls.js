@@ -1,6 +1,7 @@
 // HLS, where the browser plays it by itself (Safari, iOS, recent Chromium).
 
 import { Fault, request } from "./fault.js";
+import { Loaded } from "./loaded.js";
 
 const TYPE = "application/vnd.apple.mpegurl";
 
@@ -25,7 +26,9 @@ export async function playHls(video, { url, now, signal, onEnd }) {
   const playlist = url("index.m3u8");
   // Asked first because a media element cannot say why a playlist is refused.
   await request(playlist, { signal });
+  const loaded = new Loaded(playlist);
   const stop = () => {
+    loaded.stop();
     video.removeAttribute("src");
     video.load();
   };
@@ -42,9 +45,10 @@ export async function playHls(video, { url, now, signal, onEnd }) {
   return {
     notice: "",
     stats: async () => {
-      // Safari knows when a playlist's first picture was captured.
-      const began = /** @type {any} */ (video).getStartDate?.()?.getTime();
-      return { delay: began ? now() - began - video.currentTime * 1000 : undefined, path: "http" };
+      const { rate, zero } = await loaded.look(video.buffered, signal).catch(() => ({ rate: NaN, zero: NaN }));
+      // Safari knows by itself when its time 0 was captured.
+      const began = /** @type {any} */ (video).getStartDate?.()?.getTime() || zero;
+      return { rate, delay: now() - began - video.currentTime * 1000, path: "http" };
     },
   };
 }

@@ -160,7 +160,8 @@ class PortholeCamera extends HTMLElement {
     const [width, height] = sizeOf(screen);
     const tracks = this.#source.of(quality)?.tracks ?? [];
     const own = await session.playing.stats();
-    return { way: way.name, quality, width, height, tracks, ...own, frames: await session.frames() };
+    const requestTime = this.#source.requestTime();
+    return { way: way.name, quality, width, height, tracks, requestTime, ...own, frames: await session.frames() };
   }
 
   /** The picture shown, as JPEG; `null` without one.
@@ -294,7 +295,11 @@ class PortholeCamera extends HTMLElement {
 
   #show() {
     const { state, way } = this;
-    const stalled = state === "live" && this.#hasStalled();
+    // What HLS has in hand plays on; any other picture of a camera that is gone
+    // is of the past, also where it moves.
+    const listed = this.#source.of(this.quality);
+    const gone = way !== WAYS.hls.name && listed?.state !== "live" && !!listed?.error;
+    const stalled = state === "live" && (gone || this.#hasStalled());
     this.toggleAttribute("stalled", stalled);
     const video = this.#ladder.session?.screen;
     const waits = state === "live" && video instanceof HTMLVideoElement && video.paused;

@@ -1,6 +1,6 @@
 // The stream behind an element: its URLs, and what the gateway lists of it.
 
-import { askNow, follow, gatewayTime } from "./streams.js";
+import { askNow, follow, gatewayTime, requestTime } from "./streams.js";
 
 /**
  * @typedef {import("./streams.js").Quality} Listed
@@ -60,6 +60,11 @@ export class Source {
   /** The gateway's time, Unix milliseconds. */
   now() {
     return gatewayTime(this.#listUrl);
+  }
+
+  /** Milliseconds a request to the gateway takes. */
+  requestTime() {
+    return requestTime(this.#listUrl);
   }
 
   /** Something has just happened: the list may tell what. */

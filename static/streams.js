@@ -47,6 +47,8 @@ class Poller {
     this.clock = 0;
     /** Of the best look at the gateway's clock: half of it is the error. */
     this.roundTrip = Infinity;
+    /** Of the last request and its answer, milliseconds. */
+    this.lastRoundTrip = NaN;
     this.running = false;
     this.timer = 0;
     this.wake = () => {};
@@ -74,7 +76,8 @@ class Poller {
       const response = await request(this.url, { signal: AbortSignal.timeout(10_000) });
       const { streams, now } = await response.json();
       this.at = performance.now();
-      if (now) this.setClock(Date.parse(now), this.at - sent);
+      this.lastRoundTrip = this.at - sent;
+      if (now) this.setClock(Date.parse(now), this.lastRoundTrip);
       // A name becomes part of a URL: only what the gateway allows.
       this.streams = streams.filter((/** @type {Stream} */ { name }) => NAME.test(name));
       for (const { onStreams } of [...this.followers]) onStreams(this.streams ?? []);
@@ -118,6 +121,10 @@ export function follow(url, onStreams, onFault = () => {}) {
 /** The gateway's time, Unix milliseconds.
  * @param {URL} url of its `api/streams` */
 export const gatewayTime = (url) => Date.now() + (pollers.get(url.href)?.clock ?? 0);
+
+/** Milliseconds from the last request for the list to its answer, if there was one.
+ * @param {URL} url of the gateway's `api/streams` */
+export const requestTime = (url) => pollers.get(url.href)?.lastRoundTrip;
 
 /** Asks at once: something has just happened.
  * @param {URL} url of the gateway's `api/streams` */

@@ -21,6 +21,7 @@ import { canReceive, playWhep } from "./whep.js";
  *
  * @typedef {object} Stats what is known of a picture being shown
  * @property {number} [bytes] received so far
+ * @property {number} [rate] bits a second, where they come in large pieces
  * @property {number} [frames] shown so far
  * @property {number} [loss] share of packets that never came
  * @property {number} [roundTrip] milliseconds

@@ -181,23 +181,44 @@ const NUMBERS = {
     "Frame rate": /^2\d\.\d fps$/,
     "Bit rate": /^(\d{3} k|\d\.\d\d M)bit\/s$/,
     // TCP loses nothing, and tells nobody how long it takes.
-    Loss: /^–$/,
-    "Round trip": /^–$/,
+    Loss: /^none seen \(TCP\)$/,
+    "Round trip": /^\d+ ms \(request\)$/,
     "Behind camera": /^\d+ ms$/,
+  },
+  hls: {
+    Output: /^HLS · http$/,
+    Codec: /^H\.264, PCMA$/,
+    Resolution: /^1280 × 720$/,
+    "Frame rate": /^2\d\.\d fps$/,
+    "Bit rate": /^(\d{3} k|\d\.\d\d M)bit\/s$/,
+    Loss: /^none seen \(TCP\)$/,
+    "Round trip": /^\d+ ms \(request\)$/,
+    "Behind camera": /^\d+\.\d s$/,
+  },
+  mjpeg: {
+    Output: /^MJPEG · http$/,
+    Codec: /^H\.264, PCMA$/,
+    Resolution: /^1280 × 720$/,
+    // A key frame every 2 s.
+    "Frame rate": /^0\.[3-7] fps$/,
+    "Bit rate": /^(\d{3} k|\d\.\d\d M)bit\/s$/,
+    Loss: /^none seen \(TCP\)$/,
+    "Round trip": /^\d+ ms \(request\)$/,
+    "Behind camera": /^(\d+ ms|\d\.\d s)$/,
   },
 };
 
 for (const [mode, wanted] of Object.entries(NUMBERS)) {
   test(`statistics: ${mode}`, async () => {
     const page = await openPage(browser, new URL(`front-door/?quality=main&mode=${mode}`, gateway.base).href);
-    await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+    await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 30_000 });
     await page.locator("porthole-camera").hover();
     await page.getByRole("button", { name: "Statistics" }).click();
     const fits = async () => {
       const said = await statistics(page);
       return Object.entries(wanted).every(([key, pattern]) => pattern.test(said[key] ?? ""));
     };
-    await until("numbers", fits, 20_000).catch(async ({ message }) => {
+    await until("numbers", fits, 30_000).catch(async ({ message }) => {
       throw new Error(`${message}: ${JSON.stringify(await statistics(page))}`);
     });
     await page.screenshot({ path: `${ARTEFACTS}/statistics-${mode}.png` });

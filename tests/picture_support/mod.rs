@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
@@ -50,6 +50,7 @@ impl Gateway {
         let deps = Deps {
             registry,
             pictures: Arc::clone(&pictures),
+            rows: Arc::new(tokio::sync::Semaphore::new(100)),
             sessions: SessionMetrics::register(&metrics).unwrap(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -232,12 +233,14 @@ pub(crate) fn x264(matrix: &str, range: &str) -> String {
 pub(crate) struct Parts {
     response: Response,
     read: Vec<u8>,
+    /// When the camera took the picture read last.
+    pub(crate) taken: SystemTime,
 }
 
 impl Parts {
     pub(crate) fn new(response: Response) -> Self {
         assert_eq!(response.status(), 200);
-        Self { response, read: Vec::new() }
+        Self { response, read: Vec::new(), taken: UNIX_EPOCH }
     }
 
     /// The next picture's file; `None` at the end. Asserts all that is around
@@ -250,7 +253,10 @@ impl Parts {
             let end = self.read.windows(4).position(|end| end == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = std::str::from_utf8(&self.read[..end]).unwrap();
-                let length: usize = head.strip_prefix(&opening).unwrap().parse().unwrap();
+                let rest = head.strip_prefix(&opening).unwrap();
+                let (length, taken) = rest.split_once("\r\nX-Timestamp: ").unwrap();
+                let length: usize = length.parse().unwrap();
+                self.taken = UNIX_EPOCH + Duration::from_secs_f64(taken.parse().unwrap());
                 let file = end + 4..end + 4 + length;
                 // The next boundary comes with the picture, not with the next one.
                 if self.read.len() >= file.end + 4 + boundary.len() {

@@ -12,12 +12,13 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
 use super::Pictures;
 use super::newest::{interest, newest};
 use super::pictures::{Original, Width};
-use super::row::{BOUNDARY, Row};
+use super::row::{BOUNDARY, Row, Shown};
 use crate::auth::Pass;
 use crate::bus::{Registry, Stream};
 use crate::fault::Code;
@@ -31,6 +32,8 @@ pub struct Deps {
     pub registry: Arc<Registry>,
     /// Their pictures.
     pub pictures: Arc<Pictures>,
+    /// Places for rows of pictures; each costs a connection.
+    pub rows: Arc<Semaphore>,
     /// Where viewers are counted.
     pub sessions: SessionMetrics,
 }
@@ -182,16 +185,16 @@ async fn row(
     let stream = stream(&deps, &name, query.as_deref())?;
     let asked = Asked::read(query.as_deref()).map_err(Refused::Request)?;
     let sessions = deps.sessions.of("mjpeg");
-    let place = Arc::clone(&deps.pictures.rows).try_acquire_owned();
+    let place = Arc::clone(&deps.rows).try_acquire_owned();
     let place = place.map_err(|_| Problem::from(Code::ViewerLimit));
     let interest = interest(&deps.pictures, &stream);
     let first = async {
         let place = place?;
         let original = newest(&deps.pictures, &stream).await?;
         let file = deps.pictures.file(&original, asked.width).await?;
-        Ok((place, original.version, file))
+        Ok((place, Shown { version: original.version, wall: original.wall, file }))
     };
-    let (place, version, file) = first.await.inspect_err(|problem: &Problem| {
+    let (place, first) = first.await.inspect_err(|problem: &Problem| {
         sessions.setup(problem.code().as_str());
     })?;
     let body = if method == Method::HEAD {
@@ -202,7 +205,7 @@ async fn row(
         let sent_bytes = sessions.sent_bytes(stream.name());
         let pass = pass.map(|Extension(pass)| pass);
         let row = Row::new(Arc::clone(&deps.pictures), stream, asked.width, asked.pace, pass);
-        row.counted(sessions, sent_bytes, asked_at).body(version, file, (place, interest))
+        row.counted(sessions, sent_bytes, asked_at).body(first, (place, interest))
     };
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store".into())];

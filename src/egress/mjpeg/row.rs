@@ -20,6 +20,7 @@ use super::pictures::Width;
 use crate::auth::Pass;
 use crate::bus::Stream;
 use crate::http::OutputSessions;
+use crate::media::WallTime;
 
 /// What stands between parts; no JPEG holds it behind a line's end.
 pub(super) const BOUNDARY: &str = "porthole-picture";
@@ -33,6 +34,14 @@ pub(super) struct Row {
     pace: Duration,
     /// How long the viewer may see them.
     pass: Option<Pass>,
+}
+
+/// A picture as it is sent.
+pub(super) struct Shown {
+    pub(super) version: u64,
+    /// When the camera took it.
+    pub(super) wall: WallTime,
+    pub(super) file: Bytes,
 }
 
 /// A row that is counted.
@@ -92,16 +101,15 @@ impl Row {
         }
     }
 
-    /// The newest picture after `version` that can be shown, and its version.
-    /// `None` once the source has failed: the last picture would stay as if it
-    /// were now.
-    async fn next(&self, mut version: u64) -> Option<(u64, Bytes)> {
+    /// The newest picture after `version` that can be shown. `None` once the
+    /// source has failed: the last picture would stay as if it were now.
+    async fn next(&self, mut version: u64) -> Option<Shown> {
         loop {
             let original = newer(&self.pictures, &self.stream, version).await.ok()?;
             version = original.version;
             // One that cannot be decoded is passed over.
             if let Ok(file) = self.pictures.file(&original, self.width).await {
-                return Some((version, file));
+                return Some(Shown { version, wall: original.wall, file });
             }
         }
     }
@@ -109,11 +117,12 @@ impl Row {
 
 impl Counted {
     /// The body that begins with this picture; `held` is let go with it.
-    pub(super) fn body(self, version: u64, file: Bytes, held: impl Send + 'static) -> Body {
-        self.session.sent_bytes.inc_by(file.len() as u64);
+    pub(super) fn body(self, first: Shown, held: impl Send + 'static) -> Body {
+        let version = first.version;
+        self.session.sent_bytes.inc_by(first.file.len() as u64);
         self.session.sessions.first_frame(self.session.begun.elapsed().as_secs_f64());
         let opening = Bytes::from(format!("--{BOUNDARY}\r\n"));
-        let first = part(file);
+        let first = part(first);
         let due = Instant::now() + self.row.pace;
         let rest = stream::unfold(
             (self, held, version, due),
@@ -126,16 +135,17 @@ impl Counted {
                     next = next => next,
                     () = row.row.expired() => Err("expired"),
                 };
-                let (version, file) = match next {
+                let next = match next {
                     Ok(next) => next,
                     Err(why) => {
                         row.session.end_with(why);
                         return None;
                     }
                 };
-                row.session.sent_bytes.inc_by(file.len() as u64);
+                row.session.sent_bytes.inc_by(next.file.len() as u64);
                 let due = Instant::now() + row.row.pace;
-                Some((part(file), (row, held, version, due)))
+                let version = next.version;
+                Some((part(next), (row, held, version, due)))
             },
         );
         let parts = stream::iter([first]).chain(rest).flat_map(stream::iter);
@@ -144,8 +154,14 @@ impl Counted {
 }
 
 /// A part, with the boundary behind it: browsers show a picture when they meet
-/// the next boundary, and that must not wait for the next picture.
-fn part(file: Bytes) -> [Bytes; 3] {
-    let head = format!("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", file.len());
+/// the next boundary, and that must not wait for the next picture. `X-Timestamp`
+/// is mjpg-streamer's word for when it was taken, in Unix seconds.
+fn part(Shown { wall, file, .. }: Shown) -> [Bytes; 3] {
+    let length = file.len();
+    let micros = wall.unix_nanos() / 1_000;
+    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    let head = format!(
+        "Content-Type: image/jpeg\r\nContent-Length: {length}\r\nX-Timestamp: {seconds}.{micros:06}\r\n\r\n"
+    );
     [head.into(), file, Bytes::from(format!("\r\n--{BOUNDARY}\r\n"))]
 }
