@@ -9,12 +9,18 @@
 mod hls_support;
 #[path = "../../tests/picture_support/mod.rs"]
 mod picture_support;
+#[path = "../whep/usage.rs"]
+#[allow(dead_code, reason = "memory is the other bench's")]
+mod usage;
 
 use std::time::{Duration, Instant};
 
 use picture_support::{Coded, Gateway};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use usage::Usage;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A picture with detail all over, of some 300 kB as a key frame.
 fn key_frame(size: &str) -> Coded {
@@ -46,9 +52,12 @@ async fn main() {
         let coded = key_frame(size);
         let mut gateway = Gateway::start().await;
         let (mut new, mut small, mut cached, mut bytes) = (vec![], vec![], vec![], 0);
+        let mut spent = vec![];
         for _ in 0..if size.starts_with('3') { 10 } else { 40 } {
             gateway.publish(&coded);
+            let before = Usage::of(std::process::id()).unwrap();
             let (took, length) = timed(&gateway, "snapshot.jpg").await;
+            spent.push(Usage::of(std::process::id()).unwrap().since(&before).0);
             new.push(took);
             bytes = length;
             small.push(timed(&gateway, "snapshot.jpg?width=640").await.0);
@@ -62,6 +71,8 @@ async fn main() {
             bytes / 1_000
         );
         println!("  new key frame      {}", summary(new));
+        // What it takes on a machine that has nothing else to do.
+        println!("  CPU time of that   {}", summary(spent));
         println!("  the same, 640 wide {}", summary(small));
         println!("  from the cache     {}", summary(cached));
     }
