@@ -115,3 +115,43 @@ async fn the_program_prints_the_document_that_the_gateway_answers() {
     }
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_is_listed_and_sent_away() {
+    let camera = porthole::cli::demo_camera::start().await.unwrap();
+    let app = app_support::configured(&format!("streams: {{ yard: \"{}\" }}\n", camera.url)).await;
+    let base = format!("http://{}", app.viewer_address());
+    app_support::listed(&base, "yard", |stream| stream["state"] == "live").await;
+    assert_eq!(get(&app, "/api/v1/sessions").await, (200, json!({ "sessions": [] })));
+
+    let client = Client::new();
+    let offer = client.post(format!("{base}/yard/whep")).header("content-type", "application/sdp");
+    let answer = offer.body(app_support::OFFER).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let sessions = async |wanted: usize| {
+        for _ in 0..100 {
+            let (_, list) = get(&app, "/api/v1/sessions").await;
+            let sessions = list["sessions"].as_array().unwrap().clone();
+            if sessions.len() == wanted {
+                return sessions;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("there are never {wanted} sessions");
+    };
+    let session = sessions(1).await.remove(0);
+    assert_eq!((&session["stream"], &session["output"]), (&json!("yard"), &json!("whep")));
+    assert_eq!((&session["quality"], &session["principal"]), (&json!("main"), &Value::Null));
+    let id = session["id"].as_str().unwrap();
+    let end = async |id: &str| {
+        let url = format!("http://{}/api/v1/sessions/{id}", app.admin_address());
+        client.delete(url).send().await.unwrap()
+    };
+    assert_eq!(end(id).await.status(), 204);
+    sessions(0).await;
+    let gone = end(id).await;
+    assert_eq!(gone.status(), 404);
+    let problem: Value = serde_json::from_str(&gone.text().await.unwrap()).unwrap();
+    assert_eq!(problem["code"], "session.unknown");
+    app.stop().await;
+}
