@@ -29,8 +29,9 @@ struct Options {
     cameras: u32,
     #[command(flatten)]
     rhythm: Rhythm,
-    #[arg(long, default_value = "tcp")]
-    transport: Transport,
+    /// One of them alone; else one after the other.
+    #[arg(long)]
+    transport: Option<Transport>,
     /// `on` cuts HLS all the time, `off` only for viewers, of which there are none.
     #[arg(long, default_value = "off")]
     hls: Switch,
@@ -89,7 +90,7 @@ fn main() -> ExitCode {
     let done = match options.command {
         Some(Role::Farm(farm)) => farm::run(farm).map_err(Into::into).map(|()| true),
         Some(Role::Process { id, seconds }) => process(id, seconds).map(|()| true),
-        None => bench(&options),
+        None => benches(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -116,10 +117,20 @@ fn start_farm(options: &Options) -> Result<Farm> {
     Ok(Farm { child, address: address.trim().to_owned() })
 }
 
-/// `false` when frames were lost.
-fn bench(options: &Options) -> Result<bool> {
+/// Each transport that is asked for; `false` when frames were lost.
+fn benches(options: &Options) -> Result<bool> {
+    let both = [Transport::Tcp, Transport::Udp];
+    let asked = options.transport.as_ref().map_or(&both[..], std::slice::from_ref);
+    let mut whole = true;
+    for transport in asked {
+        whole &= bench(options, *transport)?;
+    }
+    Ok(whole)
+}
+
+fn bench(options: &Options, transport: Transport) -> Result<bool> {
     let farm = start_farm(options)?;
-    let transport = match options.transport {
+    let transport = match transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",
     };

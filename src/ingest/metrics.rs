@@ -1,5 +1,6 @@
 //! What the camera side counts.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
@@ -136,30 +137,28 @@ impl IngestMetrics {
 
     /// The meters of one stream, looked up once.
     pub(super) fn stream(&self, name: &StreamName) -> StreamMeters {
-        let media = |kind: MediaKind| {
-            let labels = [name.as_str(), kind.as_str()];
-            MediaMeters {
-                bytes: self.bytes.with_label_values(&labels),
-                packets: self.packets.with_label_values(&labels),
-                lost: self.lost.with_label_values(&labels),
-                reordered: self.reordered.with_label_values(&labels),
-                jitter: self.jitter.with_label_values(&labels),
-                frames: self.frames.with_label_values(&labels),
-            }
-        };
         let label = [name.as_str()];
         StreamMeters {
             name: name.clone(),
             up: self.up.with_label_values(&label),
             last_frame: self.last_frame.with_label_values(&label),
             keyframe_interval: self.keyframe_interval.with_label_values(&label),
-            video: media(MediaKind::Video),
-            audio: media(MediaKind::Audio),
-            connects: self.connects.clone(),
-            discarded: self.discarded.clone(),
-            limits: self.limits.clone(),
+            video: self.media(name, MediaKind::Video),
+            audio: OnceLock::new(),
             panics: self.panics.with_label_values(&["ingest"]),
-            traces: self.traces.clone(),
+            families: self.clone(),
+        }
+    }
+
+    fn media(&self, name: &StreamName, kind: MediaKind) -> MediaMeters {
+        let labels = [name.as_str(), kind.as_str()];
+        MediaMeters {
+            bytes: self.bytes.with_label_values(&labels),
+            packets: self.packets.with_label_values(&labels),
+            lost: self.lost.with_label_values(&labels),
+            reordered: self.reordered.with_label_values(&labels),
+            jitter: self.jitter.with_label_values(&labels),
+            frames: self.frames.with_label_values(&labels),
         }
     }
 }
@@ -171,12 +170,10 @@ pub(super) struct StreamMeters {
     pub(super) last_frame: Gauge,
     pub(super) keyframe_interval: Gauge,
     video: MediaMeters,
-    audio: MediaMeters,
-    connects: IntCounterVec,
-    discarded: IntCounterVec,
-    limits: IntCounterVec,
+    /// Most cameras have none, and each series takes most of a kilobyte.
+    audio: OnceLock<MediaMeters>,
     pub(super) panics: IntCounter,
-    traces: Traces,
+    families: IngestMetrics,
 }
 
 /// What one kind of media of a stream counts.
@@ -193,14 +190,16 @@ impl StreamMeters {
     pub(super) fn media(&self, kind: MediaKind) -> &MediaMeters {
         match kind {
             MediaKind::Video => &self.video,
-            MediaKind::Audio => &self.audio,
+            MediaKind::Audio => {
+                self.audio.get_or_init(|| self.families.media(&self.name, MediaKind::Audio))
+            }
         }
     }
 
     /// An attempt ended with `ok` or a fault code.
     pub(super) fn connected(&self, result: &'static str, took: Duration) {
-        self.connects.with_label_values(&[self.name.as_str(), result]).inc();
-        self.traces.tell(|| Trace {
+        self.families.connects.with_label_values(&[self.name.as_str(), result]).inc();
+        self.families.traces.tell(|| Trace {
             name: "source connect",
             took,
             steps: Vec::new(),
@@ -210,10 +209,10 @@ impl StreamMeters {
     }
 
     pub(super) fn limit_exceeded(&self, limit: &'static str) {
-        self.limits.with_label_values(&[limit]).inc();
+        self.families.limits.with_label_values(&[limit]).inc();
     }
 
     pub(super) fn discarded(&self, reason: &'static str, frames: u64) {
-        self.discarded.with_label_values(&[self.name.as_str(), reason]).inc_by(frames);
+        self.families.discarded.with_label_values(&[self.name.as_str(), reason]).inc_by(frames);
     }
 }

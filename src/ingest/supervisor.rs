@@ -150,7 +150,9 @@ impl Supervisor {
             });
             info!("live");
         };
-        let session = session::run(
+        // In a place of its own: it is large, and while a camera is idle or away
+        // there is none.
+        let session = Box::pin(session::run(
             &source,
             terms,
             &mut self.publisher,
@@ -158,7 +160,7 @@ impl Supervisor {
             &self.meters,
             &self.farewells,
             on_live,
-        );
+        ));
         // A panic in a parser costs this camera one session, nobody else anything.
         let session = AssertUnwindSafe(session).catch_unwind();
         let end = tokio::select! {
