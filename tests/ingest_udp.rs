@@ -12,17 +12,26 @@ use ingest_support::{Fate, MOUNT, Weather, WeatherRelay, follow};
 use porthole::bus::SourceState;
 use porthole::ingest::Transport;
 use porthole::media::FrameKind;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+/// Weather is fair only where the relay has time: one test at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 /// Five pictures a second, a key frame every second, a packet or two each.
 const SUBSTREAM: &str = "h264-slow";
+
+/// 25 pictures a second, a key frame every second.
+const FULL: &str = "gop-1s";
 
 /// What the relay let through, and what came of it.
 #[derive(Debug)]
 struct Outcome {
     /// Pictures sent.
     sent: usize,
+    /// Packets of them.
+    packets: usize,
     /// Of these, those of which all packets came, and of all they refer to.
     decodable: usize,
     /// Pictures on the bus.
@@ -75,7 +84,8 @@ async fn outcome(camera: u16, mount: &str, weather: Weather, long: Duration) -> 
     }
     let shown = frames.iter().filter(|frame| frame.kind != FrameKind::Audio).count();
     let slowest = relay.slowest();
-    Outcome { sent: pictures.len(), decodable, shown, lost, reordered, slowest }
+    let packets = pictures.iter().map(|picture| picture.len()).sum();
+    Outcome { sent: pictures.len(), packets, decodable, shown, lost, reordered, slowest }
 }
 
 impl Outcome {
@@ -95,6 +105,7 @@ impl Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loss_costs_what_it_must_and_no_damaged_picture_is_shown() {
+    let _alone = ALONE.lock().await;
     let cameras = Cameras::start(&[SUBSTREAM, MOUNT]);
     let (camera, long) = (cameras.port, Duration::from_secs(20));
     let at = async |mount, lost_percent, wanted: f64| {
@@ -119,6 +130,7 @@ async fn loss_costs_what_it_must_and_no_damaged_picture_is_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_overtaken_or_repeated_costs_nothing() {
+    let _alone = ALONE.lock().await;
     let cameras = Cameras::start(&[MOUNT]);
     for attempt in 0.. {
         let weather = Weather {
@@ -138,4 +150,36 @@ async fn what_is_overtaken_or_repeated_costs_nothing() {
         assert!(outcome.reordered > 30.0, "{outcome:?}");
         break;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_asked_for_again_where_the_camera_offers_that() {
+    let _alone = ALONE.lock().await;
+    // As many packets as 2 Mbit/s of the usual length.
+    let cameras = Cameras::start(&["--repair", "--mtu", "90", FULL]);
+    let (camera, long) = (cameras.port, Duration::from_secs(20));
+    let at = async |lost_percent, wanted: f64| {
+        let weather = Weather { lost_percent, seed: 7, ..Weather::default() };
+        let outcome = outcome(camera, FULL, weather, long).await;
+        let share = |pictures: usize| pictures.min(outcome.sent) as f64 / outcome.sent as f64;
+        let (shown, alone) = (share(outcome.shown), share(outcome.decodable));
+        println!(
+            "{lost_percent} %: {:.1} %, {:.1} % if nothing were asked for; {outcome:?}",
+            100.0 * shown,
+            100.0 * alone
+        );
+        assert!(outcome.packets / outcome.sent * 25 >= 150, "{outcome:?}");
+        assert!(alone < wanted, "it had no need to be repaired: {outcome:?}");
+        assert!(shown >= wanted, "{outcome:?}");
+    };
+    tokio::join!(at(1, 0.95), at(5, 0.70), at(10, 0.40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_of_the_profile_with_feedback_alone_plays_over_tcp_too() {
+    let _alone = ALONE.lock().await;
+    let cameras = Cameras::start(&["--repair", FULL]);
+    let camera = pull(source(&cameras.url(FULL)));
+    camera.status(|status| status.state == SourceState::Live).await;
+    camera.end().await;
 }

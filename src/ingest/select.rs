@@ -119,6 +119,7 @@ fn select(announced: &[Announced], after_loss: AfterLoss) -> (Vec<Selected>, Vec
 mod tests {
     use url::Url;
 
+    use super::super::rtsp::repair::Offer;
     use super::*;
 
     fn section(kind: Option<MediaKind>, encoding: &str) -> Announced {
@@ -130,6 +131,7 @@ mod tests {
             channels: None,
             fmtp: None,
             control: Url::parse("rtsp://camera/track").unwrap(),
+            offer: Offer::default(),
         }
     }
 

@@ -181,8 +181,12 @@ def payload_type(i, payloader):
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One mount, shared by its clients as a camera's encoder is."""
 
-    def __init__(self, name, tracks, transport):
+    def __init__(self, name, tracks, transport, repair):
         super().__init__()
+        if repair:
+            self.set_profiles(GstRtsp.RTSPProfile.AVPF)
+            self.set_retransmission_time(500 * Gst.MSECOND)
+            self.set_do_retransmission(True)
         self.name, self.tracks = name, tracks
         self.set_shared(True)
         self.set_latency(0)
@@ -269,6 +273,8 @@ def main():
     options.add_argument("--user", default="viewer")
     options.add_argument("--password", default="window")
     options.add_argument("--transport", choices=["tcp", "udp", "any"], default="any")
+    options.add_argument("--repair", action="store_true", help="RTP/AVPF alone; lost packets are sent again (RTX)")
+    options.add_argument("--mtu", help="longest packets of H.264: short ones make a small clip as many as a large one")
     given = options.parse_args()
 
     subprocess.run([HERE / "clips.sh"], check=True, stdout=sys.stderr)
@@ -287,7 +293,9 @@ def main():
             continue
         name, _, clip = mount.partition("=")
         tracks = parse_all((clip or name).split("+"))
-        factory = Factory(name, tracks, given.transport)
+        if given.mtu and "rtph264pay" in tracks[0].payloader:
+            tracks[0].payloader += f" mtu={given.mtu}"
+        factory = Factory(name, tracks, given.transport, given.repair)
         factories.append(factory)
         server.get_mount_points().add_factory(f"/{name}", factory)
         video = tracks[0].caps.get_structure(0)

@@ -180,6 +180,11 @@ impl Media {
     pub(super) fn tick(&mut self, now: Instant) -> Option<(u8, Vec<u8>)> {
         for track in &mut self.tracks {
             track.receiver.expire(now);
+            if let (Some(ports), Some((source, pairs))) =
+                (&track.ports, track.receiver.missing(now))
+            {
+                ports.send_rtcp(&track.reporter.nack(source, &pairs));
+            }
             let Some(report) = track.reporter.report(&mut track.receiver, now) else { continue };
             match (track.path, &track.ports) {
                 (Path::Interleaved { rtcp, .. }, _) => return Some((rtcp, report)),

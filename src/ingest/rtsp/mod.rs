@@ -21,7 +21,7 @@
 //! | `wire` | bytes to messages and back, with caps |
 //! | `exchange`, `login`, `dialog` | requests and their answers |
 //! | `sdp`, `control`, `transport`, `rtp_info` | what the camera's answers mean |
-//! | `media`, `receiver`, `reception`, `reorder`, `sequence`, `rtcp`, `udp` | packets of its tracks |
+//! | `media`, `receiver`, `reception`, `reorder`, `repair`, `sequence`, `rtcp`, `udp` | packets of its tracks |
 //! | `feed` | a camera that plays |
 //! | `still` | a JPEG over HTTP, made, trusted and logged in alike |
 //!
@@ -40,6 +40,7 @@ mod media;
 pub mod receiver;
 pub mod reception;
 mod reorder;
+pub mod repair;
 pub mod rtcp;
 pub mod rtp_info;
 pub mod sdp;
@@ -221,6 +222,24 @@ impl Camera {
     /// False: the camera refuses this way of travel (461, or an answer that
     /// says another one).
     async fn try_setup(&mut self, section: usize, udp: bool) -> Result<bool, Fault> {
+        let offer = self.description.sections[section].offer;
+        // Whether by AVPF. Some name that profile and take only the plain one;
+        // GStreamer refuses the plain one where it names AVPF alone.
+        let profiles = match (offer.avpf, udp && offer.nack) {
+            (false, _) => &[false][..],
+            (true, false) => &[false, true],
+            (true, true) => &[true, false],
+        };
+        for avpf in profiles {
+            if self.try_profile(section, udp, *avpf).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// As [`Camera::try_setup`], by one profile.
+    async fn try_profile(&mut self, section: usize, udp: bool, avpf: bool) -> Result<bool, Fault> {
         let announced = &self.description.sections[section];
         let rate = ClockRate::new(announced.clock_rate)
             .ok_or_else(|| Fault::new(Code::SourceProtocol, "a track without a clock rate"))?;
@@ -235,7 +254,7 @@ impl Camera {
             // Two channels for each track; nobody sets up 128 of them.
             None => Asked::Interleaved(self.set_up.len() as u8 * 2),
         };
-        let transport = asked.to_string();
+        let transport = if avpf { asked.by_avpf() } else { asked.to_string() };
         let headers = [("Transport", transport.as_str())];
         let dialog = self.session.dialog();
         let answer =
@@ -259,6 +278,9 @@ impl Camera {
         let mut receiver = Receiver::new(section, payload_type, rate, carrier);
         if let Some(ssrc) = granted.ssrc {
             receiver.announce(ssrc);
+        }
+        if udp && avpf {
+            receiver.repair(announced.offer);
         }
         self.media.add(section, payload_type, granted.path, ports, receiver, now);
         self.set_up.push(announced.control.clone());

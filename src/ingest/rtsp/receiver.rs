@@ -7,7 +7,7 @@
 //! Promise: packets come out in order and once, whatever comes in; a packet in
 //! order is handed out at once and not copied, but on UDP for those of a
 //! source's first 80 ms; those that wait are copies; at most 512 packets and 1 MiB wait for others, for
-//! 80 ms at most (`reorder`).
+//! 80 ms at most (`reorder`), or 200 where they are asked for again (`repair`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use bytes::Bytes;
 use retina::rtp::PacketHeader;
 
 use super::reception::{Arrivals, Block, Reception};
-use super::reorder::Waiting;
+use super::reorder::{WAIT, Waiting};
+use super::repair::{self, Offer, REPAIR_WAIT, Repair};
 use super::sequence::{Place, Sequence};
 use crate::media::ClockRate;
 
@@ -90,6 +91,8 @@ pub struct Receiver {
     clock: Option<(u32, i64)>,
     ready: VecDeque<Packet>,
     arrivals: Arrivals,
+    /// Where the camera sends again what is lost.
+    repair: Option<Repair>,
 }
 
 /// Who sends now.
@@ -107,6 +110,8 @@ struct Source {
     /// Lost before that one.
     lost: u32,
     waiting: Waiting,
+    /// How long others wait for one that is missing.
+    patience: Duration,
     reception: Reception,
 }
 
@@ -125,7 +130,13 @@ impl Receiver {
             clock: None,
             ready: VecDeque::new(),
             arrivals: Arrivals::default(),
+            repair: None,
         }
+    }
+
+    /// The camera sends again what is lost, as it offered.
+    pub fn repair(&mut self, offer: Offer) {
+        self.repair = Repair::new(offer, self.payload_type);
     }
 
     /// The SSRC that the answer to SETUP announced.
@@ -144,6 +155,10 @@ impl Receiver {
     pub fn push(&mut self, data: Bytes, now: Instant) {
         self.place(data, now);
         self.expire(now);
+        if let Some(repair) = &mut self.repair {
+            let is_missing = self.source.as_ref().is_some_and(Source::is_missing_some);
+            repair.note(is_missing, now);
+        }
     }
 
     /// Finds what it is, and where it belongs.
@@ -153,7 +168,11 @@ impl Receiver {
             return;
         };
         if header.payload_type() != self.payload_type {
-            self.arrivals.foreign += 1;
+            let payload = &data[usize::from(payload.start)..usize::from(payload.end)];
+            match self.restored(&header, payload) {
+                Some(original) => self.place(original, now),
+                None => self.arrivals.foreign += 1,
+            }
             return;
         }
         let payload = data.slice(usize::from(payload.start)..usize::from(payload.end));
@@ -191,6 +210,22 @@ impl Receiver {
         }
     }
 
+    /// The packet that one of RTX is about, if that is missing.
+    fn restored(&self, rtx: &PacketHeader, payload: &[u8]) -> Option<Bytes> {
+        self.repair.as_ref().filter(|repair| repair.is_rtx(rtx.payload_type()))?;
+        let (source, original) = (self.source.as_ref()?, repair::original(payload)?);
+        let is_missing = matches!(source.sequence.place(original.0), Place::Behind(_));
+        let packet = || repair::restored(rtx, self.payload_type, source.ssrc, original);
+        is_missing.then(|| packet().into())
+    }
+
+    /// What to ask the camera for again, and of which source, if it is time.
+    pub(super) fn missing(&mut self, now: Instant) -> Option<(u32, Vec<(u16, u16)>)> {
+        let (source, repair) = (self.source.as_ref()?, self.repair.as_mut()?);
+        let missing = source.next.map(|next| source.waiting.missing(next));
+        Some((source.ssrc, repair.ask(missing.into_iter().flatten(), now)?))
+    }
+
     /// The next packet in order.
     pub fn pull(&mut self) -> Option<Packet> {
         self.ready.pop_front()
@@ -198,13 +233,15 @@ impl Receiver {
 
     /// When to call [`Receiver::expire`], at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.source.as_ref()?.waiting.deadline()
+        let waits = self.source.as_ref().and_then(Source::deadline);
+        let asks = self.repair.as_ref().and_then(Repair::due);
+        waits.into_iter().chain(asks).min()
     }
 
     /// Gives up on what has been waited for long enough.
     pub fn expire(&mut self, now: Instant) {
         let Some(source) = &mut self.source else { return };
-        while source.waiting.is_due(now) {
+        while source.waiting.is_due(source.wait(), now) {
             let Some(first) = source.waiting.first() else { break };
             source.skip_to(first);
             source.release(&mut self.ready);
@@ -317,6 +354,7 @@ impl Receiver {
             next: ordered.then_some(first),
             lost,
             waiting: Waiting::default(),
+            patience: if self.repair.is_some() { REPAIR_WAIT } else { WAIT },
         });
         self.accept(first, header, payload, now);
     }
@@ -361,6 +399,19 @@ impl Receiver {
 }
 
 impl Source {
+    /// At its beginning nobody knows what is missing, and nothing is asked for.
+    fn wait(&self) -> Duration {
+        if self.next.is_none() { WAIT } else { self.patience }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.waiting.deadline(self.wait())
+    }
+
+    fn is_missing_some(&self) -> bool {
+        self.next.is_some() && self.waiting.held().0 > 0
+    }
+
     /// What lies before `number` is lost.
     fn skip_to(&mut self, number: u64) {
         let gap = self.next.map_or(0, |next| number - next);

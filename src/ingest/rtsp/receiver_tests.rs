@@ -363,3 +363,43 @@ fn too_many_packets_or_bytes_end_the_wait() {
     bench.push(MS, large(20).into());
     assert_eq!(bench.receiver.held(), (0, 0));
 }
+
+/// A packet of RTX, type 97, about another.
+fn rtx(number: u16, time: u32, about: u16) -> Bytes {
+    let mut packet = rtp(SSRC + 1, number, time).to_vec();
+    packet[1] = 97;
+    packet.truncate(12);
+    packet.extend_from_slice(&about.to_be_bytes());
+    packet.extend_from_slice(&about.to_be_bytes());
+    packet.into()
+}
+
+#[test]
+fn what_is_lost_is_asked_for_and_takes_its_place_when_it_comes_again() {
+    let mut bench = Bench::new(Carrier::Unordered);
+    bench.receiver.repair(Offer { avpf: true, nack: true, rtx: Some(97) });
+    bench.push(Duration::ZERO, rtp(SSRC, 10, 0));
+    bench.expire(WAIT);
+    bench.start += WAIT;
+    bench.push(MS, rtp(SSRC, 13, 30));
+    assert_eq!(bench.receiver.deadline(), Some(bench.start + MS * 11));
+    let asked = |bench: &mut Bench, ms| bench.receiver.missing(bench.start + MS * ms);
+    assert_eq!(asked(&mut bench, 10), None);
+    assert_eq!(asked(&mut bench, 11), Some((SSRC, vec![(11, 1)])));
+    bench.push(MS * 15, rtx(1, 20, 12));
+    // One by RTX, which also comes twice, and what nobody asked for; then the
+    // other as it was.
+    bench.push(MS * 15, rtx(1, 20, 12));
+    bench.push(MS * 15, rtx(2, 90, 60_000));
+    assert_eq!(asked(&mut bench, 31), Some((SSRC, vec![(11, 0)])));
+    bench.push(MS * 150, rtp(SSRC, 11, 10));
+    assert_eq!(bench.numbers(), [(10, 0), (11, 0), (12, 0), (13, 0)]);
+    assert_eq!(bench.times(), [0, 10, 20, 30]);
+    assert_eq!((asked(&mut bench, 300), bench.receiver.deadline()), (None, None));
+    // And what never comes is waited for no longer than that.
+    bench.push(MS * 400, rtp(SSRC, 15, 50));
+    bench.expire(MS * 599);
+    assert_eq!(bench.out.len(), 4);
+    bench.expire(MS * 600);
+    assert_eq!(bench.numbers()[4..], [(15, 1)]);
+}

@@ -54,15 +54,21 @@ impl Waiting {
 
     /// Whether the first packet must not wait any longer: because one has
     /// waited long enough, or because too much waits.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
+    pub(super) fn is_due(&self, wait: Duration, now: Instant) -> bool {
+        self.deadline(wait).is_some_and(|deadline| deadline <= now)
             || self.packets.len() > MAX_PACKETS
             || self.bytes > MAX_BYTES
     }
 
     /// When somebody has waited long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.oldest.map(|oldest| oldest + WAIT)
+    pub(super) fn deadline(&self, wait: Duration) -> Option<Instant> {
+        self.oldest.map(|oldest| oldest + wait)
+    }
+
+    /// Which are missing, from that number on.
+    pub(super) fn missing(&self, from: u64) -> impl Iterator<Item = u64> {
+        let last = self.packets.keys().next_back().copied().unwrap_or(from);
+        (from..last).filter(|number| !self.packets.contains_key(number))
     }
 
     /// Packets and bytes that wait.

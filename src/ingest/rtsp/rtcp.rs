@@ -16,6 +16,8 @@ use crate::rtp;
 /// RTCP packet types (RFC 3550 §12.1).
 const RECEIVER_REPORT: u8 = 201;
 const BYE: u8 = 203;
+/// Generic NACK: transport layer feedback of format 1 (RFC 4585 §6.2.1).
+const GENERIC_NACK: [u8; 2] = [0x81, 205];
 /// Mean time between two reports (RFC 3550 §6.2).
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Most packets of a compound that are read; cameras send two or three.
@@ -87,6 +89,23 @@ impl Reporter {
         self.due = now + self.interval();
         let (source, block) = receiver.block(now)?;
         Some(self.compound(source, &block))
+    }
+
+    /// Asks `source` to send again what those pairs name. It begins as every
+    /// compound must, with a report, of nothing (RFC 4585 §3.1).
+    pub(super) fn nack(&self, source: u32, pairs: &[(u16, u16)]) -> Vec<u8> {
+        let mut out = vec![0x80, RECEIVER_REPORT, 0, 1];
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        rtp::write_name(self.ssrc, &self.cname, &mut out);
+        out.extend_from_slice(&GENERIC_NACK);
+        out.extend_from_slice(&(pairs.len() as u16 + 2).to_be_bytes());
+        out.extend_from_slice(&self.ssrc.to_be_bytes());
+        out.extend_from_slice(&source.to_be_bytes());
+        for (number, behind) in pairs {
+            out.extend_from_slice(&number.to_be_bytes());
+            out.extend_from_slice(&behind.to_be_bytes());
+        }
+        out
     }
 
     /// Between half and one and a half times the mean, so that reports of many

@@ -7,6 +7,7 @@
 use url::Url;
 
 use super::control::Base;
+use super::repair::Offer;
 use crate::fault::{Code, Fault};
 use crate::media::MediaKind;
 
@@ -46,6 +47,8 @@ pub struct Section {
     pub fmtp: Option<String>,
     /// What SETUP names.
     pub control: Url,
+    /// What it offers to do about loss.
+    pub offer: Offer,
 }
 
 /// A cap that the SDP exceeds.
@@ -82,6 +85,8 @@ struct Raw<'a> {
     media: &'a str,
     formats: &'a str,
     rtp: bool,
+    avpf: bool,
+    rtcp_fbs: Vec<&'a str>,
     rtpmaps: Vec<&'a str>,
     fmtps: Vec<&'a str>,
     control: &'a str,
@@ -153,9 +158,10 @@ impl<'a> Raw<'a> {
         };
         let (media, _port, proto) = (word(), word(), word());
         // Also `TCP/RTP/AVP`; SRTP (`SAVP`) needs keys that no camera hands out.
-        let rtp = proto.to_ascii_uppercase().split('/').any(|part| part == "RTP")
-            && !proto.to_ascii_uppercase().contains("SAVP");
-        Self { media, formats: rest, rtp, ..Self::default() }
+        let proto = proto.to_ascii_uppercase();
+        let rtp = proto.split('/').any(|part| part == "RTP") && !proto.contains("SAVP");
+        let avpf = proto.split('/').any(|part| part == "AVPF");
+        Self { media, formats: rest, rtp, avpf, ..Self::default() }
     }
 
     fn attribute(&mut self, attribute: &'a str) {
@@ -164,6 +170,7 @@ impl<'a> Raw<'a> {
         match name.trim() {
             "rtpmap" => self.rtpmaps.push(value),
             "fmtp" => self.fmtps.push(value),
+            "rtcp-fb" => self.rtcp_fbs.push(value),
             "control" => self.control = value,
             "sendonly" => self.direction = Some(Direction::Sendonly),
             "recvonly" => self.direction = Some(Direction::Recvonly),
@@ -193,7 +200,30 @@ impl<'a> Raw<'a> {
             channels: format.channels,
             fmtp: self.fmtp(payload_type),
             control,
+            offer: self.offer(payload_type),
         }
+    }
+
+    /// What is lost is sent again where `a=rtcp-fb` says so (RFC 4585 §4.2), or
+    /// RTX is offered (RFC 4588 §8.1), which GStreamer does without the former.
+    fn offer(&self, payload_type: u8) -> Offer {
+        if !self.avpf {
+            return Offer::default();
+        }
+        let is_rtx =
+            |of: &u8| self.format(*of).is_some_and(|f| f.encoding.eq_ignore_ascii_case("rtx"));
+        let is_about = |of: &u8| {
+            let parameters = self.fmtp(*of).unwrap_or_default();
+            let mut apt = parameters.split(';').filter_map(|p| p.trim().strip_prefix("apt="));
+            apt.any(|about| about.trim().parse() == Ok(payload_type))
+        };
+        let types = self.formats.split_ascii_whitespace().take(MAX_FORMATS);
+        let rtx = types.filter_map(|t| t.parse().ok()).find(|t| is_rtx(t) && is_about(t));
+        let mut feedback = self.rtcp_fbs.iter().filter_map(|value| {
+            of_type(value, payload_type).or_else(|| Some(value.strip_prefix('*')?.trim()))
+        });
+        let nack = feedback.any(|kind| kind.eq_ignore_ascii_case("nack")) || rtx.is_some();
+        Offer { avpf: true, nack, rtx }
     }
 
     /// What a payload type stands for: as `a=rtpmap` says, also for the static

@@ -127,3 +127,23 @@ fn an_sdp_beyond_the_caps_is_refused_in_words() {
     assert!(Description::parse(&whole, &base).is_ok());
     assert_eq!(Description::parse(&vec![b'\n'; (64 << 10) + 1], &base).unwrap_err(), Excess::Bytes);
 }
+
+#[test]
+fn what_is_sent_again_is_what_the_profile_with_feedback_offers() {
+    let offer = |rest: &str| parse(&format!("m=video 0 RTP/{rest}"))[0].offer;
+    let map = "a=rtpmap:96 H264/90000\r\n";
+    // GStreamer.
+    let rtx = "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96;rtx-time=500\r\n";
+    let repaired = Offer { avpf: true, nack: true, rtx: Some(97) };
+    assert_eq!(offer(&format!("AVPF 96 97\r\n{map}{rtx}")), repaired);
+    for (feedback, nack) in
+        [("* nack", true), ("96 nack", true), ("97 nack", false), ("96 nack pli", false)]
+    {
+        let told = offer(&format!("AVPF 96\r\n{map}a=rtcp-fb:{feedback}\r\n"));
+        assert_eq!(told, Offer { avpf: true, nack, rtx: None }, "{feedback}");
+    }
+    let other = rtx.replace("apt=96", "apt=98");
+    assert!(!offer(&format!("AVPF 96 97\r\n{map}{other}")).nack);
+    // Without the profile there is nothing to answer by.
+    assert_eq!(offer(&format!("AVP 96 97\r\n{map}{rtx}a=rtcp-fb:* nack\r\n")), Offer::default());
+}

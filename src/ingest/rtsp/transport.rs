@@ -13,6 +13,13 @@ pub enum Asked {
     Udp(u16),
 }
 
+impl Asked {
+    /// The header's value for the profile with feedback (RFC 4585).
+    pub fn by_avpf(self) -> String {
+        self.to_string().replacen("RTP/AVP", "RTP/AVPF", 1)
+    }
+}
+
 impl fmt::Display for Asked {
     /// The header's value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
