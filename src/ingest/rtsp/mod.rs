@@ -21,7 +21,7 @@
 //! | `wire` | bytes to messages and back, with caps |
 //! | `exchange`, `login`, `dialog` | requests and their answers |
 //! | `sdp`, `control`, `transport`, `rtp_info` | what the camera's answers mean |
-//! | `media`, `receiver`, `reception`, `reorder`, `repair`, `sequence`, `rtcp`, `udp` | packets of its tracks |
+//! | `media`, `receiver`, `reception`, `reorder`, `repair`, `sender`, `sequence`, `rtcp`, `udp` | packets of its tracks |
 //! | `feed` | a camera that plays |
 //! | `still` | a JPEG over HTTP, made, trusted and logged in alike |
 //!
@@ -44,6 +44,7 @@ pub mod repair;
 pub mod rtcp;
 pub mod rtp_info;
 pub mod sdp;
+mod sender;
 mod sequence;
 mod still;
 mod tls;

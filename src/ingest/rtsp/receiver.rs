@@ -6,8 +6,9 @@
 //!
 //! Promise: packets come out in order and once, whatever comes in; a packet in
 //! order is handed out at once and not copied, but on UDP for those of a
-//! source's first 80 ms; those that wait are copies; at most 512 packets and 1 MiB wait for others, for
-//! 80 ms at most (`reorder`), or 200 where they are asked for again (`repair`).
+//! source's first 80 ms; those that wait are copies; at most 512 packets and
+//! 1 MiB wait for others, for 80 ms at most (`reorder`), or 200 where they are
+//! asked for again (`repair`).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use retina::rtp::PacketHeader;
 use super::reception::{Arrivals, Block, Reception};
 use super::reorder::{WAIT, Waiting};
 use super::repair::{self, Offer, REPAIR_WAIT, Repair};
+use super::sender::Source;
 use super::sequence::{Place, Sequence};
 use crate::media::ClockRate;
 
@@ -32,7 +34,7 @@ pub struct Packet {
     section: usize,
     timestamp: i64,
     marker: bool,
-    lost_before: u32,
+    pub(super) lost_before: u32,
     pub(super) payload: Bytes,
 }
 
@@ -93,26 +95,6 @@ pub struct Receiver {
     arrivals: Arrivals,
     /// Where the camera sends again what is lost.
     repair: Option<Repair>,
-}
-
-/// Who sends now.
-#[derive(Debug)]
-struct Source {
-    ssrc: u32,
-    /// It said BYE.
-    gone: bool,
-    sequence: Sequence,
-    /// The number that is handed out next. None while those of a source that
-    /// has just begun are waited for: on UDP the first to come may have
-    /// overtaken the first that was sent, and the key frame is damaged that a
-    /// session begins with.
-    next: Option<u64>,
-    /// Lost before that one.
-    lost: u32,
-    waiting: Waiting,
-    /// How long others wait for one that is missing.
-    patience: Duration,
-    reception: Reception,
 }
 
 impl Receiver {
@@ -395,46 +377,6 @@ impl Receiver {
         if let Some(source) = &mut self.source {
             source.reception.packet(header.timestamp(), now);
         }
-    }
-}
-
-impl Source {
-    /// At its beginning nobody knows what is missing, and nothing is asked for.
-    fn wait(&self) -> Duration {
-        if self.next.is_none() { WAIT } else { self.patience }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.waiting.deadline(self.wait())
-    }
-
-    fn is_missing_some(&self) -> bool {
-        self.next.is_some() && self.waiting.held().0 > 0
-    }
-
-    /// What lies before `number` is lost.
-    fn skip_to(&mut self, number: u64) {
-        let gap = self.next.map_or(0, |next| number - next);
-        self.lost = self.lost.saturating_add(u32::try_from(gap).unwrap_or(u32::MAX));
-        self.next = Some(number);
-    }
-
-    /// Hands out those that wait and are next.
-    fn release(&mut self, ready: &mut VecDeque<Packet>) {
-        while let Some(packet) = self.next.and_then(|next| self.waiting.take(next)) {
-            self.hand_out(packet, ready);
-        }
-    }
-
-    /// Hands out the one that is next.
-    fn hand_out(&mut self, mut packet: Packet, ready: &mut VecDeque<Packet>) {
-        self.next = self.next.map(|next| next + 1);
-        // Padding alone, to keep a path open or to probe it.
-        if packet.payload.is_empty() {
-            return;
-        }
-        packet.lost_before = std::mem::take(&mut self.lost);
-        ready.push_back(packet);
     }
 }
 
