@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use porthole::egress::whep::Config;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
-use webrtc::peer_connection::RTCSessionDescription;
-use whep_support::line::{Line, Weather};
+use whep_support::line::{Line, Weather, behind};
 use whep_support::player::{Event, Player};
 use whep_support::{Camera, FPS, Gateway, clip};
 
@@ -23,43 +22,6 @@ async fn gateway() -> (Gateway, SocketAddr) {
     let gateway = Gateway::with(config).await;
     let address = gateway.whep.local_addr().unwrap();
     (gateway, address)
-}
-
-/// A viewer behind `line`. It offers no RTX, which the `webrtc` crate does not
-/// put back in its place: repairs come on the packets' own SSRC.
-async fn behind(line: &Line, url: &str, gateway: SocketAddr) -> Player {
-    let (player, offer) = Player::offering(&[Video]).await;
-    let mut rtx = Vec::new();
-    for line in offer.lines() {
-        if let Some(map) = line.strip_prefix("a=rtpmap:")
-            && let Some((number, "rtx/90000")) = map.split_once(' ')
-        {
-            rtx.push(number.to_owned());
-        }
-    }
-    let ours = |line: &&str| {
-        let of_rtx = |number: &String| {
-            ["rtpmap", "fmtp", "rtcp-fb"]
-                .iter()
-                .any(|a| line.starts_with(&format!("a={a}:{number} ")))
-        };
-        !line.starts_with("a=candidate:") && !rtx.iter().any(of_rtx)
-    };
-    let offer: String = offer
-        .lines()
-        .filter(ours)
-        .map(|line| {
-            let kept =
-                |word: &&str| !line.starts_with("m=") || !rtx.iter().any(|number| number == word);
-            line.split(' ').filter(kept).collect::<Vec<_>>().join(" ") + "\r\n"
-        })
-        .collect();
-    let response = player.post(url, &offer).await;
-    assert_eq!(response.status(), 201);
-    let answer = line.redirect(&response.text().await.unwrap(), gateway);
-    let answer = RTCSessionDescription::answer(answer).unwrap();
-    player.connection.set_remote_description(answer).await.unwrap();
-    player
 }
 
 /// Which pictures of a viewer are whole, and when the last packet of each came.

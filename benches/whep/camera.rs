@@ -1,5 +1,5 @@
-//! A camera of 2 Mbit/s: pictures of random slices, served over real RTSP. The
-//! first slice of each carries the time it was made.
+//! A camera: pictures of random slices, served over real RTSP. The first slice of
+//! each carries the time it was made.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,9 +18,17 @@ use crate::Failure;
 
 pub(crate) const FPS: u64 = 25;
 
-/// One key frame a second; together 249,600 bytes.
-pub(crate) const KEY_BYTES: usize = 30_000;
-pub(crate) const DELTA_BYTES: usize = 9_150;
+/// The usual bit rate, kbit/s.
+pub(crate) const USUAL: usize = 2_000;
+
+/// Size of picture `number` of a camera of `kbit` a second. One in [`FPS`] is a
+/// key frame; at 2 Mbit/s it has 30,000 bytes and the others 9,150.
+pub(crate) fn picture_bytes(kbit: usize, number: u64) -> usize {
+    match number % FPS {
+        0 => 15 * kbit,
+        _ => 4_575 * kbit / 1_000,
+    }
+}
 
 /// Slice header (H.264 §7.3.3): `first_mb_in_slice` 0, `slice_type` 7 or 5,
 /// `pic_parameter_set_id` 0.
@@ -44,7 +52,7 @@ pub(crate) struct Camera {
     _runtime: tokio::runtime::Runtime,
 }
 
-pub(crate) fn start() -> Result<Camera, Failure> {
+pub(crate) fn start(kbit: usize) -> Result<Camera, Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
@@ -61,11 +69,11 @@ pub(crate) fn start() -> Result<Camera, Failure> {
     };
     runtime.spawn(rtsp::serve(listener, deps, std::future::pending()));
     let avc = Avc::new(Bytes::from_static(SPS), vec![Bytes::from_static(PPS)])?;
-    runtime.spawn(play(publisher, avc));
+    runtime.spawn(play(publisher, avc, kbit));
     Ok(Camera { url, _runtime: runtime })
 }
 
-async fn play(mut publisher: Publisher, avc: Avc) {
+async fn play(mut publisher: Publisher, avc: Avc, kbit: usize) {
     let track = Track { id: TrackId(0), rate: ClockRate::VIDEO, codec: Codec::H264(avc) };
     let tracks = Arc::new(Tracks::new(vec![track]));
     let began = WallTime::from(SystemTime::now());
@@ -73,7 +81,7 @@ async fn play(mut publisher: Publisher, avc: Avc) {
     for number in 0_u64.. {
         ticks.tick().await;
         let key = number % FPS == 0;
-        let (header, size) = if key { (KEY, KEY_BYTES) } else { (DELTA, DELTA_BYTES) };
+        let (header, size) = (if key { KEY } else { DELTA }, picture_bytes(kbit, number));
         let mut slice = Vec::with_capacity(size);
         slice.extend(header);
         // Digits that are never zero need no escaping.

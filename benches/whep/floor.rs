@@ -9,7 +9,7 @@ use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rtc::crypto::{AeadAlgorithm, AeadCipher};
 use serde_json::json;
 
-use crate::camera::{DELTA_BYTES, FPS, KEY_BYTES};
+use crate::camera::{FPS, picture_bytes};
 use crate::usage::Usage;
 use crate::{Failure, viewer};
 
@@ -20,7 +20,7 @@ const TAG: usize = 16;
 
 /// CPU time per viewer and second, ms: by a process of its own, to sockets that
 /// are read here as viewers read theirs.
-pub(crate) fn measure(viewers: usize, seconds: u64) -> Result<f64, Failure> {
+pub(crate) fn measure(viewers: usize, seconds: u64, kbit: usize) -> Result<f64, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sinks: Result<Vec<_>, _> =
         runtime.block_on(async { (0..viewers).map(|_| viewer::Socket::bind()).collect() });
@@ -34,7 +34,7 @@ pub(crate) fn measure(viewers: usize, seconds: u64) -> Result<f64, Failure> {
         runtime.block_on(tasks);
     });
     let output = Command::new(std::env::current_exe()?)
-        .args(["floor", &seconds.to_string()])
+        .args(["floor", &seconds.to_string(), &kbit.to_string()])
         .args(ports)
         .output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -43,7 +43,7 @@ pub(crate) fn measure(viewers: usize, seconds: u64) -> Result<f64, Failure> {
 }
 
 /// Sends to these ports of the loopback interface for so long.
-pub(crate) fn run(seconds: u64, ports: &[&str]) -> Result<(), Failure> {
+pub(crate) fn run(seconds: u64, kbit: usize, ports: &[&str]) -> Result<(), Failure> {
     let crypto = rtc::crypto::default_provider()?;
     let mut viewers: Vec<(SocketAddr, Box<dyn AeadCipher>)> = Vec::new();
     for port in ports {
@@ -54,14 +54,14 @@ pub(crate) fn run(seconds: u64, ports: &[&str]) -> Result<(), Failure> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
     socket.set_nonblocking(false)?;
-    let picture = vec![7_u8; KEY_BYTES];
-    let mut out = Vec::with_capacity(2 * KEY_BYTES);
+    let picture = vec![7_u8; picture_bytes(kbit, 0)];
+    let mut out = Vec::with_capacity(2 * picture.len());
     let mut sequence = 0_u64;
     let (begin, start) = (Usage::of(std::process::id())?, Instant::now());
     for number in 0..seconds * FPS {
         let due = start + number as u32 * Duration::from_millis(1_000 / FPS);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let size = if number % FPS == 0 { KEY_BYTES } else { DELTA_BYTES };
+        let size = picture_bytes(kbit, number);
         let picture = &picture[..size];
         let payload = size.div_ceil(size.div_ceil(MAX_PAYLOAD));
         let segment = HEADER + payload + TAG;

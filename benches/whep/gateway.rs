@@ -1,4 +1,4 @@
-//! The release binary, showing the camera.
+//! The gateway, showing the camera.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// The release binary, or the one that `PORTHOLE_BIN` names.
     pub(crate) fn start(camera: &Camera) -> Result<Self, Failure> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_porthole"))
+        let program = std::env::var("PORTHOLE_BIN");
+        let program = program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_porthole").to_owned());
+        let mut child = Command::new(program)
             .args(["serve", &camera.url, "--log-format", "json"])
             .env("PORTHOLE__LISTEN", "127.0.0.1:0")
             .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench whep                           gateway and floor, 50, 100 and 200 viewers
 //! cargo bench --bench whep -- run 30 50,1000         the same, 30 s each, for those numbers
+//! cargo bench --bench whep -- run 30 50,1000 200     and with a camera of 200 kbit/s
 //! cargo bench --bench whep -- load URL 100 10        the load client alone, on any WHEP URL
 //! ```
 //!
@@ -12,7 +13,8 @@
 //! - `gateway_ms`: CPU time of the gateway per viewer and second, its camera
 //!   included; `floor_ms`: of a program that seals the same bytes with
 //!   AES-128-GCM, sends them to as many sockets in batches, and does nothing
-//!   else; `ratio`: the one by the other.
+//!   else, half of the time before the gateway and half of it after; `ratio`:
+//!   the one by the other.
 //! - `kb_per_viewer`: resident memory above that of a gateway with one viewer.
 //! - `latency_ms`: from the camera's picture to its first packet at a viewer
 //!   that has decrypted it. The camera and the viewers are part of it, and on a
@@ -42,32 +44,38 @@ fn main() -> Result<(), Failure> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["load", url, viewers, seconds] => load::run(url, viewers.parse()?, seconds.parse()?),
-        ["floor", seconds, ref ports @ ..] => floor::run(seconds.parse()?, ports),
+        ["floor", seconds, kbit, ref ports @ ..] => {
+            floor::run(seconds.parse()?, kbit.parse()?, ports)
+        }
         ["camera", seconds] => {
-            let camera = camera::start()?;
+            let camera = camera::start(camera::USUAL)?;
             println!("{}", camera.url);
             std::thread::sleep(std::time::Duration::from_secs(seconds.parse()?));
             Ok(())
         }
-        ["run", seconds, viewers] => {
+        ["run", seconds, viewers, ref kbit @ ..] if kbit.len() < 2 => {
             let viewers: Result<Vec<usize>, _> = viewers.split(',').map(str::parse).collect();
-            run(seconds.parse()?, &viewers?)
+            let kbit = kbit.first().map_or(Ok(camera::USUAL), |kbit| kbit.parse())?;
+            run(seconds.parse()?, &viewers?, kbit)
         }
-        [] => run(10, &[50, 100, 200]),
-        _ => Err("usage: [run SECONDS N,N,…] | [load URL N SECONDS]".into()),
+        [] => run(10, &[50, 100, 200], camera::USUAL),
+        _ => Err("usage: [run SECONDS N,N,… [KBIT]] | [load URL N SECONDS]".into()),
     }
 }
 
-fn run(seconds: u64, numbers: &[usize]) -> Result<(), Failure> {
-    let camera = camera::start()?;
+fn run(seconds: u64, numbers: &[usize], kbit: usize) -> Result<(), Failure> {
+    let camera = camera::start(kbit)?;
+    let half = seconds.div_ceil(2);
     for &viewers in numbers {
+        let floor_before = floor::measure(viewers, half, kbit)?;
         let gateway = gateway::Gateway::start(&camera)?;
         let pid = gateway.pid();
         load(&gateway.url, 1, 1, pid)?;
         let empty = usage::resident_bytes(pid)?;
         let loaded = load(&gateway.url, viewers, seconds, pid)?;
         drop(gateway);
-        let floor = floor::measure(viewers, seconds)?;
+        // Before and after: other work on the machine makes both dearer.
+        let floor = f64::midpoint(floor_before, floor::measure(viewers, half, kbit)?);
         let per_viewer_ms = loaded.cpu.as_secs_f64() * 1e3 / viewers as f64 / loaded.seconds;
         println!(
             "{}",
