@@ -77,7 +77,8 @@ impl Demo {
 
     /// So many offers, half of them nonsense: statuses, counted.
     async fn offers(&self, offers: usize) -> BTreeMap<u16, usize> {
-        let client = Client::new();
+        // One each: a connection that is kept may be closed under the next offer.
+        let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut asked = JoinSet::new();
         let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / RATE));
         let good = app_support::OFFER;
