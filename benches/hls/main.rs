@@ -48,7 +48,7 @@ fn main() -> Result<ExitCode, Failure> {
     let number = |at: usize, usual| words.get(at).map_or(Ok(usual), |word| word.parse());
     let (players, seconds) = (number(0, 1_000)?, number(1, 10)?);
     // Outside: it has a runtime of its own.
-    let camera = camera::start().map_err(|error| error.to_string())?;
+    let camera = camera::start(camera::USUAL).map_err(|error| error.to_string())?;
     let gateway = Gateway::start(&camera).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ratio = runtime.block_on(run(gateway, players as usize, Duration::from_secs(seconds)))?;
