@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use porthole::egress::whep::Config;
 use porthole::media::length_prefixed;
-use whep_support::line::{Line, Weather, behind};
-use whep_support::player::Event;
+use whep_support::line::{Line, Weather};
+use whep_support::player::{Event, Player};
 use whep_support::{Camera, Clip, Gateway, Picture, clip};
 
 thread_local! {
@@ -82,7 +82,7 @@ async fn cost_of(viewers: usize) -> (u64, u64) {
     let mut watching = Vec::new();
     for number in 0..viewers {
         let line = Line::to(address, number as u64).await;
-        let mut player = behind(&line, &url, address).await;
+        let mut player = Player::behind(&line, &url, address).await;
         {
             let picked = |event| matches!(event, Event::Rtp(..)).then_some(());
             let mut connected = std::pin::pin!(player.until("a packet", picked));

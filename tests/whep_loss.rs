@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use porthole::egress::whep::Config;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
-use whep_support::line::{Line, Weather, behind};
+use whep_support::line::{Line, Weather};
 use whep_support::player::{Event, Player};
 use whep_support::{Camera, FPS, Gateway, clip};
 
@@ -100,7 +100,7 @@ async fn what_a_line_loses_is_sent_again() {
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, clip(), None).run(10);
     let line = Line::to(address, 42).await;
-    let mut player = behind(&line, &format!("{}/yard/whep", gateway.url), address).await;
+    let mut player = Player::behind(&line, &format!("{}/yard/whep", gateway.url), address).await;
     watch(&mut player, &mut Screen::default(), Duration::from_secs(2)).await;
     // A machine with other things to do freezes pictures by itself: the best of
     // three looks says what the loss costs. Packets must come in each of them.
@@ -191,8 +191,8 @@ async fn a_narrow_line_and_a_viewer_that_stopped_reading_cost_the_others_nothing
     for round in 0..3 {
         let alone = median(delays(&mut camera, &mut good, 50).await);
         let (narrow, deaf) = (Line::to(address, 1).await, Line::to(address, 2).await);
-        let mut behind_narrow = behind(&narrow, &url, address).await;
-        let mut behind_deaf = behind(&deaf, &url, address).await;
+        let mut behind_narrow = Player::behind(&narrow, &url, address).await;
+        let mut behind_deaf = Player::behind(&deaf, &url, address).await;
         let first = |event| matches!(event, Event::Rtp("video", _)).then_some(());
         behind_narrow.until("a packet", first).await;
         behind_deaf.until("a packet", first).await;

@@ -91,7 +91,8 @@ impl Stream {
         self.substream.as_ref()
     }
 
-    /// The quality a viewer asks for by its word; `None` is the main one.
+    /// The quality a viewer asks for by its word; `None` is the main one, and so
+    /// is `auto`, with which an output that can may change to the other.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl Stream {
     pub fn of_quality(self: &Arc<Self>, asked: Option<&str>) -> Result<Arc<Self>, Fault> {
         let main = Quality::Main.as_str();
         match asked {
-            None => Ok(Arc::clone(self)),
+            None | Some("auto") => Ok(Arc::clone(self)),
             Some(word) if word == main => Ok(Arc::clone(self)),
             Some(word) if word == Quality::Sub.as_str() => {
                 let detail =
@@ -109,7 +110,7 @@ impl Stream {
             }
             Some(word) => {
                 let word: String = word.chars().take(20).collect();
-                let detail = format!("`{word}` is no quality: ask for `main` or `sub`");
+                let detail = format!("`{word}` is no quality: ask for `auto`, `main` or `sub`");
                 Err(Fault::new(Code::StreamUnknown, detail))
             }
         }

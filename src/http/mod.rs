@@ -32,7 +32,7 @@ pub use gate::{Gate, Policy, guard};
 pub use metrics::{HttpMetrics, count_requests};
 pub use offers::{Offers, queue_offers};
 pub use problem::{Problem, no_such_method, request_problem};
-pub use quality::of_quality;
+pub use quality::{adapts, of_quality};
 pub use serve::{Listener, serve, whole_body};
 pub use session_table::{SessionLine, SessionNews, SessionStart, SessionTable, SessionView};
 pub use sessions::{OutputSessions, SessionMetrics};

@@ -1,5 +1,6 @@
 //! `?quality=`: which of a stream's qualities a request asks for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use url::form_urlencoded;
@@ -13,9 +14,18 @@ use crate::fault::Fault;
 ///
 /// A quality that there is not.
 pub fn of_quality(stream: &Arc<Stream>, query: Option<&str>) -> Result<Arc<Stream>, Fault> {
+    stream.of_quality(asked(query).as_deref())
+}
+
+/// Whether the query of a URL leaves the quality to what the way carries: it
+/// names none, or `auto`.
+pub fn adapts(query: Option<&str>) -> bool {
+    asked(query).is_none_or(|word| word == "auto")
+}
+
+fn asked(query: Option<&str>) -> Option<Cow<'_, str>> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let asked = pairs.into_iter().find(|(key, _)| key == "quality").map(|(_, word)| word);
-    stream.of_quality(asked.as_deref())
+    pairs.into_iter().find(|(key, _)| key == "quality").map(|(_, word)| word)
 }
 
 #[cfg(test)]
@@ -42,9 +52,20 @@ mod tests {
             (Some(""), &yard),
             (Some("token=x"), &yard),
             (Some("quality=main"), &yard),
+            (Some("quality=auto"), &yard),
+            (Some("token=x&quality=auto"), &yard),
             (Some("token=x&quality=sub&quality=main"), &sub),
         ] {
             assert!(Arc::ptr_eq(&of_quality(&yard, query).unwrap(), wanted), "{query:?}");
+        }
+        for (query, wanted) in [
+            (None, true),
+            (Some("token=x"), true),
+            (Some("a=b&quality=auto"), true),
+            (Some("quality=main"), false),
+            (Some("quality=sub"), false),
+        ] {
+            assert_eq!(adapts(query), wanted, "{query:?}");
         }
         for (stream, query, words) in [
             (&gate, "quality=sub", "gate has no substream"),

@@ -46,7 +46,8 @@ pub struct SessionStart {
 /// What becomes of a session, as it last told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionNews {
-    /// How far it has come, in a word: `connecting`, `connected`, `live`.
+    /// How far it has come, in a word: `connecting`, `connected`, `live`;
+    /// `key_frames` where its way carries no more.
     pub stage: &'static str,
     /// Which view of the scene it is sent.
     pub quality: Quality,

@@ -44,6 +44,8 @@ test("5 % loss freezes the picture less than 2 % of the time, and the one beside
     assert.ok(behind.sent_again >= 10, said);
     assert.ok(beside.never_came === 0, said);
   }
+  // On a stream of their own (RFC 4588), which has come by now.
+  assert.ok((await inbound(bad)).rtxSsrc, said);
   const { behind, beside } = looks.at(-1);
   assert.ok(behind.frozen < beside.frozen + 0.02, said);
   await Promise.all([good.close(), bad.close()]);

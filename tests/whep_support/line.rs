@@ -6,13 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use webrtc::peer_connection::RTCSessionDescription;
-
-use super::player::Player;
 
 /// Longest queue before the narrow part; home routers have more.
 const QUEUE: Duration = Duration::from_millis(300);
@@ -70,43 +66,6 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
-}
-
-/// A viewer behind `line`. It offers no RTX, which the `webrtc` crate does not
-/// put back in its place: repairs come on the packets' own SSRC.
-pub(crate) async fn behind(line: &Line, url: &str, gateway: SocketAddr) -> Player {
-    let (player, offer) = Player::offering(&[Video]).await;
-    let mut rtx = Vec::new();
-    for line in offer.lines() {
-        if let Some(map) = line.strip_prefix("a=rtpmap:")
-            && let Some((number, "rtx/90000")) = map.split_once(' ')
-        {
-            rtx.push(number.to_owned());
-        }
-    }
-    let ours = |line: &&str| {
-        let of_rtx = |number: &String| {
-            ["rtpmap", "fmtp", "rtcp-fb"]
-                .iter()
-                .any(|a| line.starts_with(&format!("a={a}:{number} ")))
-        };
-        !line.starts_with("a=candidate:") && !rtx.iter().any(of_rtx)
-    };
-    let offer: String = offer
-        .lines()
-        .filter(ours)
-        .map(|line| {
-            let kept =
-                |word: &&str| !line.starts_with("m=") || !rtx.iter().any(|number| number == word);
-            line.split(' ').filter(kept).collect::<Vec<_>>().join(" ") + "\r\n"
-        })
-        .collect();
-    let response = player.post(url, &offer).await;
-    assert_eq!(response.status(), 201);
-    let answer = line.redirect(&response.text().await.unwrap(), gateway);
-    let answer = RTCSessionDescription::answer(answer).unwrap();
-    player.connection.set_remote_description(answer).await.unwrap();
-    player
 }
 
 type Viewer = Arc<Mutex<Option<SocketAddr>>>;

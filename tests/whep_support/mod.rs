@@ -15,8 +15,8 @@ use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, Source
 use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
 use porthole::http::{SessionMetrics, SessionTable};
 use porthole::media::{
-    Avc, AvcSps, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, Track, TrackId, Tracks,
-    WallTime, length_prefixed, unescape,
+    Avc, AvcSps, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, StreamName, Track,
+    TrackId, Tracks, WallTime, length_prefixed, unescape,
 };
 
 /// Pictures a second of every clip.
@@ -65,6 +65,17 @@ impl Gateway {
             Stream::new(name.parse().unwrap(), limits, status, self.bus.clone());
         self.registry.insert(Arc::clone(&stream));
         (stream, publisher)
+    }
+
+    /// A stream and its substream.
+    pub(crate) fn pair(&self, name: &str) -> [Publisher; 2] {
+        let status = SourceStatus::new(SourceState::Live, SystemTime::now(), "rtsp://camera");
+        let name: StreamName = name.parse().unwrap();
+        let (limits, bus) = (Limits::default(), self.bus.clone());
+        let (sub, second) = Stream::new(name.sub(), limits, status.clone(), bus.clone());
+        let (stream, first) = Stream::with_substream(name, limits, status, bus, Some(sub));
+        self.registry.insert(stream);
+        [first, second]
     }
 
     /// Readers of the bus there are now.
@@ -120,12 +131,20 @@ pub(crate) fn clip() -> &'static Clip {
 }
 
 pub(crate) fn encode(profile: &[&str]) -> Clip {
+    encode_as("640x360", "1500k", 1_000, profile)
+}
+
+/// The same in another size and bit rate, with a key frame every `interval`
+/// pictures.
+pub(crate) fn encode_as(size: &str, rate: &str, interval: u32, profile: &[&str]) -> Clip {
+    let source = format!("testsrc2=size={size}:rate=25");
+    let parameters = format!("aud=1:keyint={interval}:scenecut=0:slices=1");
     let out = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", "10"])
-        .args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", "1500k", "-pix_fmt", "yuv420p"])
+        .args(["-v", "error", "-f", "lavfi", "-i", &source, "-t", "10"])
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", rate, "-maxrate", rate])
+        .args(["-bufsize", rate, "-pix_fmt", "yuv420p"])
         .args(profile)
-        .args(["-x264-params", "aud=1:keyint=1000:scenecut=0:slices=1"])
-        .args(["-f", "h264", "-"])
+        .args(["-x264-params", &parameters, "-f", "h264", "-"])
         .output()
         .expect("ffmpeg is installed");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use webrtc::peer_connection::{
     RTCPeerConnectionState, RTCSessionDescription, Registry, register_default_interceptors,
 };
 use webrtc::runtime::default_runtime;
+
+use super::line::Line;
 
 /// What a viewer sees.
 pub(crate) enum Event {
@@ -163,6 +166,55 @@ impl Player {
         let answer = RTCSessionDescription::answer(self.answer.clone()).unwrap();
         self.connection.set_remote_description(answer).await.unwrap();
         headers
+    }
+
+    /// A viewer of pictures behind `line`.
+    pub(crate) async fn behind(line: &Line, url: &str, gateway: SocketAddr) -> Self {
+        Self::behind_as(line, url, gateway, |_| true).await
+    }
+
+    /// The same, with those lines alone of its offer that `keep` takes. It
+    /// offers no RTX, which the `webrtc` crate does not put back in its place:
+    /// repairs come on the packets' own SSRC.
+    pub(crate) async fn behind_as(
+        line: &Line,
+        url: &str,
+        gateway: SocketAddr,
+        keep: impl Fn(&str) -> bool,
+    ) -> Self {
+        let (player, offer) = Self::offering(&[RtpCodecKind::Video]).await;
+        let mut rtx = Vec::new();
+        for line in offer.lines() {
+            if let Some(map) = line.strip_prefix("a=rtpmap:")
+                && let Some((number, "rtx/90000")) = map.split_once(' ')
+            {
+                rtx.push(number.to_owned());
+            }
+        }
+        let ours = |line: &&str| {
+            let of_rtx = |number: &String| {
+                ["rtpmap", "fmtp", "rtcp-fb"]
+                    .iter()
+                    .any(|a| line.starts_with(&format!("a={a}:{number} ")))
+            };
+            !line.starts_with("a=candidate:") && !rtx.iter().any(of_rtx) && keep(line)
+        };
+        let offer: String = offer
+            .lines()
+            .filter(ours)
+            .map(|line| {
+                let kept = |word: &&str| {
+                    !line.starts_with("m=") || !rtx.iter().any(|number| number == word)
+                };
+                line.split(' ').filter(kept).collect::<Vec<_>>().join(" ") + "\r\n"
+            })
+            .collect();
+        let response = player.post(url, &offer).await;
+        assert_eq!(response.status(), 201);
+        let answer = line.redirect(&response.text().await.unwrap(), gateway);
+        let answer = RTCSessionDescription::answer(answer).unwrap();
+        player.connection.set_remote_description(answer).await.unwrap();
+        player
     }
 
     /// Begins an ICE restart; returns the fragment that says so.

@@ -8,7 +8,6 @@ use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use url::form_urlencoded;
 
 use super::Hls;
 use super::answer::{Object, Text, Wish, gone, plain};
@@ -68,8 +67,7 @@ async fn index(
 ) -> Result<Response, Problem> {
     let channel = channel(&deps, &stream, |stream| http::of_quality(stream, query.as_deref()))?;
     // Who names a quality gets that one alone.
-    let query = query.unwrap_or_default();
-    let named = form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "quality");
+    let named = !http::adapts(query.as_deref());
     let sub = channel.other().filter(|_| !named);
     if sub.is_some() {
         channel.pair();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::codec::Offered;
 use super::engine::Plan;
-use super::offer::{Offer, Section};
+use super::offer::{Offer, Section, TRANSPORT_CC};
 use crate::media::MediaKind;
 
 /// Our side.
@@ -31,6 +31,18 @@ impl Offer {
         };
         let fits = |section: &Section| section.kind == Some(kind) && section.receives;
         self.sections.iter().position(fits).filter(|_| planned)
+    }
+
+    /// Feedback that tells what the way carries: of every packet, or as the
+    /// viewer's own estimate.
+    const REPORTED: &str = "transport-cc";
+    const ESTIMATED: &str = "goog-remb";
+
+    /// The number of the header extension under which the viewer reports on
+    /// every packet of `codec`, if it would.
+    pub(super) fn transport_cc(&self, codec: &Offered) -> Option<u8> {
+        let section = self.receiving(MediaKind::Video)?;
+        section.transport_cc.filter(|_| section.gives(codec, Self::REPORTED))
     }
 
     /// Writes the answer, without candidates.
@@ -91,8 +103,17 @@ impl Offer {
                 line(format_args!("a=rtcp-mux-only"));
             }
             line(format_args!("a=rtcp-rsize"));
+            let numbered = plan.transport_cc.filter(|_| kind == MediaKind::Video);
+            if let Some(number) = numbered {
+                line(format_args!("a=extmap:{number} {TRANSPORT_CC}"));
+            }
             for codec in codecs {
-                section.codec(codec, &mut line);
+                let estimate = (kind == MediaKind::Video).then_some(if numbered.is_some() {
+                    Self::REPORTED
+                } else {
+                    Self::ESTIMATED
+                });
+                section.codec(codec, estimate, &mut line);
             }
             line(format_args!("a=msid:porthole {}", kind.as_str()));
             let Ssrcs { media, rtx } = ssrcs;
@@ -117,7 +138,12 @@ impl Section {
     }
 
     /// A codec as it was offered, with the feedback we heed (RFC 4585 §4.2).
-    fn codec(&self, codec: &Offered, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+    fn codec(
+        &self,
+        codec: &Offered,
+        estimate: Option<&str>,
+        line: &mut impl FnMut(std::fmt::Arguments<'_>),
+    ) {
         const HEEDED: [&str; 3] = ["nack", "nack pli", "ccm fir"];
         let Offered { payload_type, name, clock_rate, channels, fmtp } = codec;
         match channels {
@@ -127,15 +153,20 @@ impl Section {
         if !fmtp.is_empty() {
             line(format_args!("a=fmtp:{payload_type} {fmtp}"));
         }
-        for heeded in HEEDED {
-            let offered = |(of, what): &(String, String)| {
-                what == heeded && (of == "*" || *of == payload_type.to_string())
-            };
+        for heeded in HEEDED.into_iter().chain(estimate) {
             // About a retransmission nothing is asked (RFC 4588 §6.3).
-            if name != "rtx" && self.feedback.iter().any(offered) {
+            if name != "rtx" && self.gives(codec, heeded) {
                 line(format_args!("a=rtcp-fb:{payload_type} {heeded}"));
             }
         }
+    }
+
+    /// Whether the viewer offers this feedback on `codec`.
+    fn gives(&self, codec: &Offered, feedback: &str) -> bool {
+        let offered = |(of, what): &(String, String)| {
+            what == feedback && (of == "*" || *of == codec.payload_type.to_string())
+        };
+        self.feedback.iter().any(offered)
     }
 }
 

@@ -23,7 +23,8 @@ fn plan(offer: &Offer) -> Plan {
     let video = offer.video(&avc).cloned();
     let rtx = video.as_ref().and_then(|codec| offer.rtx(codec)).cloned();
     let audio = offer.audio(&Codec::G711 { law: G711Law::A, channels: 1 }, 8_000).cloned();
-    Plan { video, rtx, audio }
+    let transport_cc = video.as_ref().and_then(|codec| offer.transport_cc(codec));
+    Plan { video, rtx, audio, transport_cc, adapts: false }
 }
 
 const LOCAL: Local<'_> = Local { ufrag: "ours", password: "secret", fingerprint: "EE:FF" };
@@ -71,4 +72,31 @@ fn without_bundle_only_the_picture_has_a_connection() {
     let answer = answer(&OFFER.replace("a=group:BUNDLE 0 1 2\r\n", ""));
     assert!(answer.contains("m=audio 0 ") && answer.contains("m=video 9 "), "{answer}");
     assert!(!answer.contains("BUNDLE"));
+}
+
+#[test]
+fn the_viewer_is_asked_to_report_on_every_packet_or_else_what_its_way_carries() {
+    let lines = |offer: &str| -> Vec<String> {
+        let answer = answer(offer);
+        let wanted =
+            |line: &&str| line.contains("extmap") || line.contains("-cc") || line.contains("remb");
+        answer.lines().filter(wanted).map(str::to_owned).collect()
+    };
+    let map =
+        "a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+    let with = |extra: &str| OFFER.to_owned() + extra + "\r\na=rtcp-fb:96 goog-remb\r\n";
+    assert_eq!(lines(&with(map)), [map, "a=rtcp-fb:96 transport-cc"]);
+    // Not of the short form, only sent, another one, or none: its own estimate.
+    for extra in [
+        map.replace(":4 ", ":15 "),
+        map.replace(":4 ", ":4/sendonly "),
+        map.replace("wide-cc", "wide-dd"),
+        "a=x:y".to_owned(),
+    ] {
+        assert_eq!(lines(&with(&extra)), ["a=rtcp-fb:96 goog-remb"], "{extra}");
+    }
+    let unheeded = with(map).replace("a=rtcp-fb:96 transport-cc\r\n", "");
+    assert_eq!(lines(&unheeded), ["a=rtcp-fb:96 goog-remb"]);
+    let directed = map.replace(":4 ", ":4/recvonly ");
+    assert_eq!(lines(&with(&directed)), [map, "a=rtcp-fb:96 transport-cc"]);
 }

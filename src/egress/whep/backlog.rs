@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::packetizer::Packets;
+use crate::media::MediaKind;
 
 /// Longest wait. The largest group of pictures, 32 MiB, is out in 2 s.
 const MAX_WAIT: Duration = Duration::from_secs(3);
+
+/// The same where key frames alone are sent, as slowly as the way takes them.
+const MAX_SPARSE_WAIT: Duration = Duration::from_secs(20);
 
 /// Most bytes waiting, beyond a group of pictures that was put in at once: 2 s
 /// at 32 Mbit/s.
@@ -49,6 +53,20 @@ impl Backlog {
         self.frames.push_back(Waiting { packets, ticks, done: 0, since: now, bytes });
     }
 
+    /// Puts sound before all pictures, even one that is partly out.
+    pub(super) fn push_sound(&mut self, now: Instant, packets: Arc<Packets>, ticks: i64) {
+        let bytes = packets.bytes();
+        self.bytes += bytes;
+        let is_picture = |waiting: &Waiting| waiting.packets.kind == MediaKind::Video;
+        let at = self.frames.iter().position(is_picture).unwrap_or(self.frames.len());
+        self.frames.insert(at, Waiting { packets, ticks, done: 0, since: now, bytes });
+    }
+
+    /// Whether a picture waits, or the rest of one.
+    pub(super) fn has_pictures(&self) -> bool {
+        self.frames.iter().any(|waiting| waiting.packets.kind == MediaKind::Video)
+    }
+
     /// Says that so many bytes come at once, and are not to count as delay.
     pub(super) fn expect(&mut self, bytes: usize) {
         self.max_bytes = self.bytes.saturating_add(bytes).saturating_add(MAX_BYTES);
@@ -70,8 +88,9 @@ impl Backlog {
 
     /// Empties one that has grown too large or too old; returns the packets
     /// thrown away.
-    pub(super) fn drop_overdue(&mut self, now: Instant) -> u64 {
-        let waited = |first: &Waiting| now.saturating_duration_since(first.since) > MAX_WAIT;
+    pub(super) fn drop_overdue(&mut self, now: Instant, sparse: bool) -> u64 {
+        let most = if sparse { MAX_SPARSE_WAIT } else { MAX_WAIT };
+        let waited = |first: &Waiting| now.saturating_duration_since(first.since) > most;
         if self.bytes <= self.max_bytes && !self.frames.front().is_some_and(waited) {
             return 0;
         }

@@ -15,13 +15,15 @@ use bytes::BytesMut;
 use super::answer::{Local, Ssrcs};
 use super::codec::Offered;
 use super::dtls::{Dtls, Identity, Keys, Outcome};
+use super::estimator::Look;
 use super::feedback::{self, Feedback, Reception};
 use super::ice::{Change, Ice, Restart, credentials};
 use super::link::Route;
 use super::offer::Offer;
 use super::packetizer::Packets;
-use super::sender::Sender;
+use super::sender::{Out, Sender};
 use super::socket::Outbox;
+use super::transport::Transport;
 use crate::media::{MediaKind, WallTime};
 
 /// Packets asked for in one report that are sent again.
@@ -38,6 +40,11 @@ pub(super) struct Plan {
     /// Retransmissions of `video` (RFC 4588).
     pub(super) rtx: Option<Offered>,
     pub(super) audio: Option<Offered>,
+    /// The header extension by whose number the viewer reports on pictures'
+    /// packets.
+    pub(super) transport_cc: Option<u8>,
+    /// It may be sent the substream's pictures where its way is too narrow.
+    pub(super) adapts: bool,
 }
 
 /// Something the viewer, or its connection, tells us.
@@ -54,6 +61,8 @@ pub(super) enum Report {
     /// How reception goes: what was lost since the report before, in 256ths,
     /// and the way there and back, where a report of ours was referred to.
     Reception { fraction_lost: u8, round_trip: Option<Duration> },
+    /// How the way is.
+    Look(Look),
 }
 
 /// One viewer's connection.
@@ -88,7 +97,10 @@ impl Peer {
         plan: &Plan,
     ) -> rtc::shared::error::Result<(Self, String)> {
         let (ufrag, password) = credentials();
-        let video = plan.video.as_ref().map(|codec| Sender::new(codec, plan.rtx.as_ref()));
+        let video = plan.video.as_ref().map(|codec| {
+            let transport = Transport::new(now, plan.transport_cc);
+            Sender::new(codec, plan.rtx.as_ref()).over(transport)
+        });
         let audio = plan.audio.as_ref().map(|codec| Sender::new(codec, None));
         let ssrcs =
             |sender: &Option<Sender>| sender.as_ref().map_or(Ssrcs::default(), Sender::ssrcs);
@@ -195,6 +207,12 @@ impl Peer {
                 Feedback::KeyFrameWanted => self.reports.push(Report::KeyFrameWanted),
                 Feedback::Nack { ssrc, lost } => self.note_lost(ssrc, &lost),
                 Feedback::Reception(block) => self.note_reception(now, &block),
+                Feedback::Transport(fates) => {
+                    self.note_look(|transport| transport.feedback(now, &fates));
+                }
+                Feedback::Estimate(carried) => {
+                    self.note_look(|transport| transport.estimate(now, carried));
+                }
             }
         }
     }
@@ -210,14 +228,23 @@ impl Peer {
     }
 
     fn note_reception(&mut self, now: Instant, block: &Reception) {
-        let senders = [&self.video, &self.audio];
-        let mut senders = senders.into_iter().flatten();
-        let Some(sender) = senders.find(|sender| sender.ssrcs().media == block.ssrc) else {
-            return;
-        };
+        let theirs = |sender: &&Sender| sender.ssrcs().media == block.ssrc;
+        let video = self.video.as_ref().filter(theirs);
+        let of_pictures = video.is_some();
+        let Some(sender) = video.or(self.audio.as_ref().filter(theirs)) else { return };
         let round_trip = sender.round_trip(now, block);
         let fraction_lost = block.fraction_lost;
         self.reports.push(Report::Reception { fraction_lost, round_trip });
+        if of_pictures {
+            let loss = f64::from(fraction_lost) / 256.0;
+            self.note_look(|transport| transport.reception(now, loss));
+        }
+    }
+
+    /// What the viewer tells of its way may show how that is.
+    fn note_look(&mut self, look: impl FnOnce(&mut Transport) -> Option<Look>) {
+        let transport = self.video.as_mut().and_then(Sender::transport);
+        self.reports.extend(transport.and_then(look).map(Report::Look));
     }
 
     /// When [`Peer::tick`] is due.
@@ -252,6 +279,7 @@ impl Peer {
     /// has no track for.
     pub(super) fn send(
         &mut self,
+        now: Instant,
         packets: &Arc<Packets>,
         range: Range<usize>,
         ticks: i64,
@@ -263,7 +291,22 @@ impl Peer {
             MediaKind::Audio => &mut self.audio,
         };
         let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return 0 };
-        sender.send(&mut keys.rtp, packets, range, ticks, route, outbox)
+        let out = &mut Out { now, sealer: &mut keys.rtp, route, outbox };
+        sender.send(out, packets, range, ticks)
+    }
+
+    /// See [`Sender::limit_repairs`].
+    pub(super) fn limit_repairs(&mut self, carried: Option<u64>) {
+        if let Some(video) = &mut self.video {
+            video.limit_repairs(carried);
+        }
+    }
+
+    /// No picture sent so far is sent again.
+    pub(super) fn forget_pictures(&mut self) {
+        if let Some(video) = &mut self.video {
+            video.forget();
+        }
     }
 
     /// Sends again what was asked for; returns the packets and bytes of RTP.
@@ -281,8 +324,8 @@ impl Peer {
             let senders = [&mut self.video, &mut self.audio];
             let mut senders = senders.into_iter().flatten();
             let sender = senders.find(|sender| sender.ssrcs().media == ssrc);
-            let again =
-                sender.and_then(|sender| sender.resend(&mut keys.rtp, now, number, route, outbox));
+            let out = &mut Out { now, sealer: &mut keys.rtp, route, outbox };
+            let again = sender.and_then(|sender| sender.resend(out, number));
             resent += usize::from(again.is_some());
             bytes += again.unwrap_or(0);
         }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::Command;
+use super::packetizer::Packets;
 use super::reorder::Order;
 use super::round::{Round, Seat};
 use super::shared::Shared;
+use super::sub::{Sub, Unfit};
 use super::switchboard::SessionId;
 use super::tasks::{Duty, Tasks};
 use super::viewer::Viewer;
 use crate::bus::{Interest, Join, Seen};
-use crate::media::{Frame, Tracks};
+use crate::media::{Frame, Quality, Tracks};
 
 /// Commands taken before frames get their turn again.
 const COMMANDS_AT_ONCE: usize = 128;
@@ -54,7 +56,9 @@ impl Fanout {
         while let Some(seen) = frames.try_next() {
             self.seen(seen).await;
         }
+        let mut sub = None;
         loop {
+            self.tend_sub(&mut sub).await;
             let due = self.round.due().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             tokio::select! {
                 seen = frames.next() => match seen {
@@ -65,6 +69,7 @@ impl Fanout {
                         return;
                     }
                 },
+                seen = next_of(&mut sub) => self.sub_seen(&mut sub, seen).await,
                 command = self.duty.commands.recv() => {
                     let Some(command) = command else { return };
                     self.command(command).await;
@@ -74,6 +79,9 @@ impl Fanout {
                     }
                 }
                 () = tokio::time::sleep_until(due.into()) => self.ticks().await,
+            }
+            if let Some(Err(unfit)) = sub.as_ref().map(|sub| sub.check(Instant::now())) {
+                self.lose_sub(&mut sub, unfit).await;
             }
             if self.seats.is_empty() && self.tasks.retire(self.duty.id, &self.duty.commands) {
                 return;
@@ -85,7 +93,7 @@ impl Fanout {
         match seen {
             Seen::Frame(frame) => self.frame(&frame).await,
             // The next one is a key frame, and all viewers can go on.
-            Seen::Skipped(_) => self.round.group.clear(),
+            Seen::Skipped(_) => self.round.groups.main.clear(),
         }
     }
 
@@ -104,11 +112,66 @@ impl Fanout {
             return;
         }
         let Some(packets) = self.duty.cuts.of(frame) else { return };
-        self.round.group.push(&packets);
+        self.round.groups.main.push(&packets);
+        self.offer(Quality::Main, &packets).await;
+    }
+
+    async fn offer(&mut self, of: Quality, packets: &Arc<Packets>) {
         let now = Instant::now();
         for (id, seat) in &mut self.seats {
-            self.round.look_after(*id, seat, now, |viewer, _| viewer.offer(now, &packets)).await;
+            self.round.look_after(*id, seat, now, |viewer, _| viewer.offer(now, of, packets)).await;
         }
+        self.see_off().await;
+    }
+
+    /// Reads the substream as long as somebody is to be sent it.
+    async fn tend_sub(&mut self, sub: &mut Option<Sub>) {
+        let wanted = self.round.wanting_sub > 0;
+        if wanted == sub.is_some() {
+            return;
+        }
+        let stream = self.duty.stream.substream().filter(|_| wanted);
+        *sub = stream.map(|stream| Sub::new(Instant::now(), stream));
+        self.round.groups.sub = None;
+        match sub.as_mut().map(Sub::past) {
+            Some(Ok(group)) => self.round.groups.sub = Some(group),
+            Some(Err(unfit)) => self.lose_sub(sub, unfit).await,
+            None if wanted => self.lose_sub(sub, Unfit::Away).await,
+            None => {}
+        }
+    }
+
+    async fn sub_seen(&mut self, sub: &mut Option<Sub>, seen: Option<Seen>) {
+        let (Some(reader), Some(group)) = (sub.as_mut(), self.round.groups.sub.as_mut()) else {
+            return;
+        };
+        let cut = match seen {
+            Some(Seen::Frame(frame)) => reader.cut(&frame),
+            Some(Seen::Skipped(_)) => {
+                group.clear();
+                Ok(None)
+            }
+            None => Err(Unfit::Away),
+        };
+        match cut {
+            Ok(Some(packets)) => {
+                group.push(&packets);
+                self.offer(Quality::Sub, &packets).await;
+            }
+            Ok(None) => {}
+            Err(unfit) => self.lose_sub(sub, unfit).await,
+        }
+    }
+
+    /// There is no substream for anybody.
+    async fn lose_sub(&mut self, sub: &mut Option<Sub>, why: Unfit) {
+        tracing::info!(stream = %self.duty.stream.name(), ?why, "no substream for narrow ways");
+        let (now, ever) = (Instant::now(), why == Unfit::BFrames);
+        for (id, seat) in &mut self.seats {
+            self.round.look_after(*id, seat, now, |viewer, _| viewer.lose_sub(now, ever)).await;
+        }
+        *sub = None;
+        self.round.groups.sub = None;
         self.see_off().await;
     }
 
@@ -126,7 +189,7 @@ impl Fanout {
         let now = Instant::now();
         match command {
             Command::Join(id, viewer) => {
-                self.seats.insert(id, Seat { viewer: *viewer, due: None });
+                self.seats.insert(id, Seat::of(*viewer));
                 self.with(id, now, |_| ()).await;
             }
             Command::Datagram { viewer: id, from, via, data } => {
@@ -181,6 +244,14 @@ impl Fanout {
     async fn close_all(&mut self, end: &'static str) {
         self.round.over.extend(self.seats.keys().map(|id| (*id, Some(end))));
         self.see_off().await;
+    }
+}
+
+/// The substream's next frame; never, where it is not read.
+async fn next_of(sub: &mut Option<Sub>) -> Option<Seen> {
+    match sub {
+        Some(sub) => sub.next().await,
+        None => std::future::pending().await,
     }
 }
 

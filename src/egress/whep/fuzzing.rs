@@ -1,10 +1,13 @@
 //! Doors for the fuzz targets in `tests/fuzz/`; not in any other build.
 
+use std::time::{Duration, Instant};
+
 use super::answer::{Local, Ssrcs};
 use super::engine::Plan;
 use super::feedback::Feedback;
-use super::{candidates, dtls, feedback, fragment, offer, stun};
-use crate::media::{Avc, Codec, G711Law, MediaKind, PixelSize};
+use super::transport::Transport;
+use super::{candidates, dtls, feedback, fragment, offer, reorder, stun};
+use crate::media::{Avc, AvcSps, Codec, G711Law, MediaKind, PixelSize};
 
 /// Reads an SDP offer, and asks of it what a session asks.
 pub fn offer(text: &str) {
@@ -33,7 +36,8 @@ pub fn negotiate(text: &str) {
     let video = offer.video(&avc).cloned();
     let rtx = video.as_ref().and_then(|codec| offer.rtx(codec)).cloned();
     let audio = offer.audio(&Codec::Opus { channels: 2 }, 48_000).cloned();
-    let plan = Plan { video, rtx, audio };
+    let transport_cc = video.as_ref().and_then(|codec| offer.transport_cc(codec));
+    let plan = Plan { video, rtx, audio, transport_cc, adapts: false };
     let local = Local { ufrag: "ours", password: "secret", fingerprint: "AA" };
     let answer = offer.answer(
         &local,
@@ -71,13 +75,47 @@ pub fn hello(datagram: &[u8]) -> Option<bool> {
     dtls::offers_gcm(datagram)
 }
 
-/// Reads decrypted RTCP: so many packets are reported lost.
+/// Makes an SPS say that nothing is reordered: it says that then and nothing
+/// else that is new, and is left alone from then on.
+pub fn sps(sps: &[u8]) {
+    let Some(made) = reorder::ordered(sps) else { return };
+    let before = AvcSps::read(sps).expect("it was understood");
+    let after = AvcSps::read(&made).expect("it is one still");
+    assert_eq!(after.max_num_reorder_frames, Some(0));
+    assert_eq!(
+        AvcSps { max_num_reorder_frames: None, vui: before.vui, ..after },
+        AvcSps { max_num_reorder_frames: None, ..before }
+    );
+    assert_eq!(reorder::ordered(&made), None);
+    // No start code in it (H.264 §7.4.1).
+    assert!(!made.windows(3).any(|three| three[..2] == [0, 0] && three[2] < 3));
+}
+
+/// Reads decrypted RTCP: so many packets are reported lost. What is said of
+/// the way is judged as well.
 pub fn rtcp(datagram: &[u8]) -> usize {
-    let lost = |feedback: &Feedback| match feedback {
-        Feedback::Nack { lost, .. } => lost.len(),
-        Feedback::KeyFrameWanted | Feedback::Reception(_) => 0,
-    };
-    feedback::read(datagram).iter().map(lost).sum()
+    let now = Instant::now();
+    let mut transport = Transport::new(now, Some(1));
+    (0..2_000).for_each(|_| drop(transport.sent(now, 1_000)));
+    let mut lost = 0;
+    for (at, feedback) in (1..).zip(feedback::read(datagram)) {
+        let at = now + Duration::from_secs(at);
+        let look = match feedback {
+            Feedback::Nack { lost: pairs, .. } => {
+                lost += pairs.len();
+                None
+            }
+            Feedback::Transport(fates) => {
+                assert!(fates.len() <= 2_048);
+                transport.feedback(at, &fates)
+            }
+            Feedback::Estimate(carried) => transport.estimate(at, carried),
+            Feedback::KeyFrameWanted | Feedback::Reception(_) => None,
+        };
+        // No more than was sent can have arrived, in a quarter of a second.
+        assert!(look.is_none_or(|look| look.carried <= 2_000 * 1_000 * 8 * 4));
+    }
+    lost
 }
 
 /// Whether a trickled candidate would be tried.

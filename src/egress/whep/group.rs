@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::packetizer::Packets;
-use crate::media::MediaKind;
+use crate::media::{MediaKind, Quality};
 
 /// Most pictures kept; as many frames as the bus holds.
 const MAX_PICTURES: usize = 4096;
@@ -14,6 +14,21 @@ pub(super) struct Group {
     pictures: Vec<Arc<Packets>>,
     bytes: usize,
     max_bytes: usize,
+}
+
+/// Those of a stream and, while somebody is sent it, of its substream.
+pub(super) struct Groups {
+    pub(super) main: Group,
+    pub(super) sub: Option<Group>,
+}
+
+impl Groups {
+    pub(super) fn of(&self, quality: Quality) -> Option<&Group> {
+        match quality {
+            Quality::Main => Some(&self.main),
+            Quality::Sub => self.sub.as_ref(),
+        }
+    }
 }
 
 impl Group {

@@ -13,12 +13,15 @@ const REASONS: [&str; 6] =
     ["no_session", "not_sent", "not_webrtc", "overload", "tcp_limit", "viewer_behind"];
 const STAGES: [&str; 4] = ["dtls", "no_path", "tcp_unproven", "unheard"];
 const KINDS: [&str; 3] = ["key_frame_wanted", "nack", "receiver_report"];
+/// What a viewer is sent from then on.
+const RUNGS: [&str; 3] = ["key_frames", "main", "sub"];
 
 /// Metric families of WebRTC.
 #[derive(Clone)]
 pub struct Metrics {
     pub(super) sessions: OutputSessions,
     feedback: IntCounterVec,
+    adapted: IntCounterVec,
     discarded: IntCounterVec,
     ice_failures: IntCounterVec,
     remote_loss: Histogram,
@@ -37,6 +40,13 @@ impl Metrics {
         let feedback = IntCounterVec::new(
             Opts::new("porthole_webrtc_feedback_total", "RTCP feedback from viewers, by kind"),
             &["kind"],
+        )?;
+        let adapted = IntCounterVec::new(
+            Opts::new(
+                "porthole_webrtc_quality_changes_total",
+                "Viewers whose way was found to carry less or more, by what they are sent since",
+            ),
+            &["to"],
         )?;
         let discarded = IntCounterVec::new(
             Opts::new(
@@ -74,6 +84,9 @@ impl Metrics {
         for kind in KINDS {
             feedback.with_label_values(&[kind]);
         }
+        for rung in RUNGS {
+            adapted.with_label_values(&[rung]);
+        }
         for reason in REASONS {
             discarded.with_label_values(&[reason]);
         }
@@ -84,12 +97,14 @@ impl Metrics {
         registry.register(Box::new(remote_loss.clone()))?;
         registry.register(Box::new(round_trip.clone()))?;
         registry.register(Box::new(feedback.clone()))?;
+        registry.register(Box::new(adapted.clone()))?;
         registry.register(Box::new(discarded.clone()))?;
         let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
         let sessions = sessions.of("whep");
         Ok(Self {
             sessions,
             feedback,
+            adapted,
             discarded,
             ice_failures,
             remote_loss,
@@ -117,6 +132,11 @@ impl Metrics {
 
     pub(super) fn feedback(&self, kind: &'static str) {
         self.feedback.with_label_values(&[kind]).inc();
+    }
+
+    /// A viewer is sent something else from now on.
+    pub(super) fn adapted(&self, to: &'static str) {
+        self.adapted.with_label_values(&[to]).inc();
     }
 
     /// A receiver report has come.

@@ -53,7 +53,13 @@ pub(super) struct Section {
     /// Values of `a=rtcp-fb`, behind the payload type or `*`.
     pub(super) feedback: Vec<(String, String)>,
     pub(super) codecs: Vec<Offered>,
+    /// The number of the header extension [`TRANSPORT_CC`] here.
+    pub(super) transport_cc: Option<u8>,
 }
+
+/// Packets are numbered for all streams alike, and reported on by that number.
+pub(super) const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 impl Offer {
     /// Reads the text of an offer.
@@ -168,6 +174,7 @@ impl Section {
                     self.feedback.push((payload_type.to_owned(), what.trim().to_owned()));
                 }
             }
+            "extmap" => self.transport_cc = self.transport_cc.or(transport_cc(value)),
             "rtpmap" => {
                 if let Some((codec, encoding)) = self.described(value) {
                     codec.set_encoding(encoding);
@@ -189,6 +196,16 @@ impl Section {
         let codec = self.codecs.iter_mut().find(|codec| codec.payload_type == payload_type)?;
         Some((codec, rest.trim()))
     }
+}
+
+/// The number that `3 URI` or `3/recvonly URI` gives [`TRANSPORT_CC`], if the
+/// viewer would receive it in headers of the short form (RFC 8285 §4.2, §5).
+fn transport_cc(extmap: &str) -> Option<u8> {
+    let mut words = extmap.split_ascii_whitespace();
+    let (number, uri) = (words.next()?, words.next()?);
+    let (number, direction) = number.split_once('/').unwrap_or((number, "sendrecv"));
+    let number = number.parse().ok().filter(|number| (1..=14).contains(number));
+    number.filter(|_| uri == TRANSPORT_CC && matches!(direction, "sendrecv" | "recvonly"))
 }
 
 /// RFC 8866 §9 (`byte-string`). A lone CR ends a line for some readers, and we

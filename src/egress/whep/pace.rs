@@ -9,6 +9,11 @@ use crate::rtp::Payload;
 const BURST: usize = 40 << 10;
 const BYTES_PER_MILLISECOND: usize = 16 << 10;
 
+/// Bytes sent at once where the way carries no more than it is sent, and which
+/// share of what it carries: the rest is for sound's neighbours and repairs.
+const LIMITED_BURST: usize = 2_600;
+const SHARE: f64 = 0.85;
+
 /// Between two parts of what does not go out at once.
 pub(super) const PACE: Duration = Duration::from_millis(2);
 
@@ -23,9 +28,20 @@ impl Allowance {
         Self { bytes: BURST, at: now }
     }
 
-    /// Time has passed.
-    pub(super) fn grow(&mut self, now: Instant) {
-        let waited = now.saturating_duration_since(self.at).as_millis();
+    /// Time has passed; `limit` is what the way carries, in bits a second.
+    pub(super) fn grow(&mut self, now: Instant, limit: Option<u64>) {
+        let waited = now.saturating_duration_since(self.at);
+        if let Some(limit) = limit {
+            let gained = waited.as_secs_f64() * limit as f64 * SHARE / 8.0;
+            self.bytes = self.bytes.min(LIMITED_BURST);
+            // Parts of a byte are not lost.
+            if gained >= 100.0 {
+                self.bytes = (self.bytes + gained as usize).min(LIMITED_BURST);
+                self.at = now;
+            }
+            return;
+        }
+        let waited = waited.as_millis();
         if waited > 0 {
             let gained = usize::try_from(waited).unwrap_or(usize::MAX);
             let gained = gained.saturating_mul(BYTES_PER_MILLISECOND);

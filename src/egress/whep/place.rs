@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::ladder::Rung;
 use super::shared::Shared;
 use super::switchboard::SessionId;
 use crate::fault::Code;
@@ -113,6 +114,14 @@ impl Place {
 
     pub(super) fn feedback(&self, kind: &'static str) {
         self.shared.metrics.feedback(kind);
+    }
+
+    /// The viewer's way carries so many bits a second, and is sent what
+    /// `rung` says from now on.
+    pub(super) fn adapted(&self, rung: Rung, carried: u64) {
+        let (stream, viewer, to) = (&self.stream, self.id.short(), rung.as_str());
+        tracing::info!(%stream, viewer, to, carried, "the way carries this");
+        self.shared.metrics.adapted(to);
     }
 
     /// Packets were thrown away since the viewer could not be sent them in time.

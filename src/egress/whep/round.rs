@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
-use super::group::Group;
+use super::group::{Group, Groups};
 use super::shared::Shared;
 use super::socket::Outbox;
 use super::switchboard::SessionId;
@@ -27,13 +27,23 @@ const SOON: Duration = Duration::from_millis(150);
 pub(super) struct Seat {
     pub(super) viewer: Viewer,
     pub(super) due: Option<Instant>,
+    /// Counted in [`Round::wanting_sub`].
+    wants_sub: bool,
+}
+
+impl Seat {
+    pub(super) fn of(viewer: Viewer) -> Self {
+        Self { viewer, due: None, wants_sub: false }
+    }
 }
 
 /// What a fan-out's viewers share.
 pub(super) struct Round {
     stream: StreamName,
     shared: Arc<Shared>,
-    pub(super) group: Group,
+    pub(super) groups: Groups,
+    /// Viewers that are to be sent the substream.
+    pub(super) wanting_sub: usize,
     /// Emptied after every viewer, while the processor still has it at hand.
     outbox: Outbox,
     /// Due times; a viewer has one valid entry, the one its seat names.
@@ -48,7 +58,8 @@ impl Round {
     pub(super) fn new(stream: &Stream, shared: Arc<Shared>) -> Self {
         Self {
             stream: stream.name().clone(),
-            group: Group::new(stream.buffer_bytes().1),
+            groups: Groups { main: Group::new(stream.buffer_bytes().1), sub: None },
+            wanting_sub: 0,
             sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
             shared,
             outbox: Outbox::default(),
@@ -69,7 +80,7 @@ impl Round {
     ) {
         let step = || {
             act(&mut seat.viewer, &mut self.outbox);
-            seat.viewer.settle(now, &self.group, &mut self.outbox)
+            seat.viewer.settle(now, &self.groups, &mut self.outbox)
         };
         match catch_unwind(AssertUnwindSafe(step)) {
             Ok(Health::Due(at)) => self.remind(id, &mut seat.due, at, now),
@@ -80,6 +91,12 @@ impl Round {
             }
         }
         self.sent_bytes.inc_by(seat.viewer.take_sent());
+        let wants_sub = seat.viewer.wants_sub();
+        match (std::mem::replace(&mut seat.wants_sub, wants_sub), wants_sub) {
+            (false, true) => self.wanting_sub += 1,
+            (true, false) => self.wanting_sub -= 1,
+            _ => {}
+        }
         self.flush().await;
     }
 
@@ -115,6 +132,7 @@ impl Round {
     /// Says goodbye to a viewer; one whose engine has panicked is dropped
     /// without another call of it.
     pub(super) async fn see_off(&mut self, id: SessionId, seat: Seat, end: Option<&'static str>) {
+        self.wanting_sub -= usize::from(seat.wants_sub);
         let (stream, viewer) = (&self.stream, id.short());
         let done = match end {
             Some(end) => {

@@ -100,7 +100,8 @@ async fn create_session(
     // Held until the session's own task cares.
     let _interest = stream.watch();
     let tracks = tracks(&stream, &offer).await?;
-    let Choice { plan, codecs, notice } = choose(&offer, &tracks, &stream)?;
+    let Choice { mut plan, codecs, notice } = choose(&offer, &tracks, &stream)?;
+    plan.adapts = http::adapts(target.query) && stream.substream().is_some();
     let host = host_address(headers);
     let begun = deps.whep.begin(&stream, principal, &offer, &plan, codecs, host).await?;
 
@@ -212,6 +213,7 @@ fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fau
         let codec =
             offer.video(&track.codec).ok_or_else(|| unplayable(&offer.lacking(&track.codec)))?;
         plan.rtx = offer.rtx(codec).cloned();
+        plan.transport_cc = offer.transport_cc(codec);
         plan.video = Some(codec.clone());
         codecs[0] = Some(track.codec.name());
     }

@@ -16,6 +16,7 @@ use super::link::Route;
 use super::packetizer::Packets;
 use super::socket::Outbox;
 use super::srtp::Sealer;
+use super::transport::{EXTENSION_BYTES, Extension, Transport};
 use crate::media::WallTime;
 use crate::rtp::{HEADER_BYTES, Header, Payload, SenderReport};
 
@@ -33,11 +34,14 @@ const REMEMBERED: usize = 1024;
 const REPAIR_BYTES_PER_SECOND: f64 = 500_000.0;
 const REPAIR_BURST: f64 = 262_144.0;
 
+/// What of a narrow way repairs may take.
+const REPAIR_SHARE: f64 = 0.15;
+
 /// What a sender report measures, with our name.
 const REPORT_BYTES: usize = 48;
 
-/// Most bytes around a payload: header and SRTP tag.
-const OVERHEAD: usize = HEADER_BYTES + 16;
+/// Most bytes around a payload: header with extension, and SRTP tag.
+const OVERHEAD: usize = HEADER_BYTES + EXTENSION_BYTES + 16;
 
 /// Sender reports that a viewer may refer to.
 const REPORTS: usize = 8;
@@ -47,6 +51,8 @@ pub(super) struct Sender {
     stream: Numbered,
     /// Retransmissions as a stream of their own (RFC 4588).
     rtx: Option<Numbered>,
+    /// Of pictures: who numbers both for their common way.
+    transport: Option<Transport>,
     /// Random offset of all timestamps (RFC 3550 §5.1).
     timestamp_offset: u32,
     packets: u32,
@@ -57,6 +63,7 @@ pub(super) struct Sender {
     sent: VecDeque<Sent>,
     remembered: usize,
     repair: f64,
+    repair_rate: f64,
     repair_at: Option<Instant>,
 }
 
@@ -69,9 +76,19 @@ struct Numbered {
     index: u64,
 }
 
+/// Where packets go, and when.
+pub(super) struct Out<'a> {
+    pub(super) now: Instant,
+    pub(super) sealer: &'a mut Sealer,
+    pub(super) route: &'a Route,
+    pub(super) outbox: &'a mut Outbox,
+}
+
 /// Packets sent in a row, of one picture.
 struct Sent {
     first: u64,
+    /// The first one's number on the transport.
+    numbered: u16,
     packets: Arc<Packets>,
     range: Range<usize>,
     ticks: i64,
@@ -87,17 +104,11 @@ impl Numbered {
 
     /// Writes header and payload and seals them. `index` is one that was never
     /// used, or that had the very same content.
-    fn write(
-        &self,
-        sealer: &mut Sealer,
-        index: u64,
-        packet: Content<'_>,
-        route: &Route,
-        outbox: &mut Outbox,
-    ) -> bool {
+    fn write(&self, out: &mut Out<'_>, index: u64, packet: Content<'_>) -> bool {
+        let Out { sealer, route, outbox, .. } = out;
         outbox.write(route, |out| {
             let start = out.len();
-            let Content { timestamp, marker, original, payload } = packet;
+            let Content { timestamp, marker, original, extension, payload } = packet;
             let header = Header {
                 payload_type: self.payload_type,
                 marker,
@@ -106,11 +117,17 @@ impl Numbered {
                 ssrc: self.ssrc,
             };
             out.extend_from_slice(&header.bytes());
+            let mut length = HEADER_BYTES;
+            if let Some(extension) = extension {
+                out[start] |= HAS_EXTENSION;
+                out.extend_from_slice(&extension);
+                length += EXTENSION_BYTES;
+            }
             if let Some(original) = original {
                 out.extend_from_slice(&original.to_be_bytes());
             }
             payload.write(out);
-            let sealed = sealer.seal(self.ssrc, index, out, start);
+            let sealed = sealer.seal(self.ssrc, index, out, start, length);
             sealed.inspect_err(|error| tracing::debug!(%error, "packet not sealed")).is_ok()
         })
     }
@@ -123,8 +140,12 @@ struct Content<'a> {
     marker: bool,
     /// Of a retransmission: the sequence number it had (RFC 4588 §4).
     original: Option<u16>,
+    extension: Option<Extension>,
     payload: &'a Payload,
 }
+
+/// The X bit (RFC 3550 §5.1).
+const HAS_EXTENSION: u8 = 1 << 4;
 
 impl Sender {
     pub(super) fn new(codec: &Offered, rtx: Option<&Offered>) -> Self {
@@ -134,6 +155,7 @@ impl Sender {
         Self {
             stream,
             rtx,
+            transport: None,
             timestamp_offset: rand::random(),
             packets: 0,
             octets: 0,
@@ -142,8 +164,35 @@ impl Sender {
             sent: VecDeque::new(),
             remembered: 0,
             repair: REPAIR_BURST,
+            repair_rate: REPAIR_BYTES_PER_SECOND,
             repair_at: None,
         }
+    }
+
+    /// Numbers and judges what it sends by `transport`.
+    pub(super) fn over(self, transport: Transport) -> Self {
+        Self { transport: Some(transport), ..self }
+    }
+
+    /// Repairs take a share of what the way carries, in bits a second, where
+    /// that is known to be little: what is lost there is lost for its width,
+    /// and more of it only delays what follows.
+    pub(super) fn limit_repairs(&mut self, carried: Option<u64>) {
+        let share = carried.map(|bits| bits as f64 / 8.0 * REPAIR_SHARE);
+        self.repair_rate =
+            share.map_or(REPAIR_BYTES_PER_SECOND, |s| s.min(REPAIR_BYTES_PER_SECOND));
+    }
+
+    /// What was sent so far is not sent again: a key frame follows, and the
+    /// viewer can do without.
+    pub(super) fn forget(&mut self) {
+        self.sent.clear();
+        self.remembered = 0;
+    }
+
+    /// The way it sends over.
+    pub(super) fn transport(&mut self) -> Option<&mut Transport> {
+        self.transport.as_mut()
     }
 
     pub(super) fn ssrcs(&self) -> Ssrcs {
@@ -158,33 +207,35 @@ impl Sender {
     /// Sends part of a frame, stamped `ticks`; returns the bytes of RTP.
     pub(super) fn send(
         &mut self,
-        sealer: &mut Sealer,
+        out: &mut Out<'_>,
         packets: &Arc<Packets>,
         range: Range<usize>,
         ticks: i64,
-        route: &Route,
-        outbox: &mut Outbox,
     ) -> usize {
         let (first, mut bytes) = (self.stream.index, 0);
         let size: usize = packets.payloads[range.clone()].iter().map(Payload::size).sum();
-        outbox.reserve(size + range.len() * OVERHEAD);
+        out.outbox.reserve(size + range.len() * OVERHEAD);
+        let numbered = self.transport.as_ref().map_or(0, Transport::next);
         for payload in &packets.payloads[range.clone()] {
+            let extension =
+                self.transport.as_mut().and_then(|way| way.sent(out.now, payload.size()));
             let content = Content {
                 timestamp: self.timestamp(ticks, payload),
                 marker: payload.marker,
                 original: None,
+                extension,
                 payload,
             };
             let index = self.stream.index;
             self.stream.index += 1;
-            if self.stream.write(sealer, index, content, route, outbox) {
+            if self.stream.write(out, index, content) {
                 bytes += HEADER_BYTES + payload.size();
                 self.octets = self.octets.wrapping_add(payload.size() as u32);
                 self.packets = self.packets.wrapping_add(1);
             }
         }
         self.remembered += range.len();
-        self.sent.push_back(Sent { first, packets: Arc::clone(packets), range, ticks });
+        self.sent.push_back(Sent { first, numbered, packets: Arc::clone(packets), range, ticks });
         while self.remembered > REMEMBERED && self.sent.len() > 1 {
             let forgotten = self.sent.pop_front();
             self.remembered -= forgotten.map_or(0, |sent| sent.range.len());
@@ -194,14 +245,8 @@ impl Sender {
 
     /// Sends a packet again that the viewer misses, if it is remembered;
     /// returns the bytes of RTP.
-    pub(super) fn resend(
-        &mut self,
-        sealer: &mut Sealer,
-        now: Instant,
-        sequence_number: u16,
-        route: &Route,
-        outbox: &mut Outbox,
-    ) -> Option<usize> {
+    pub(super) fn resend(&mut self, out: &mut Out<'_>, sequence_number: u16) -> Option<usize> {
+        let now = out.now;
         let newest = self.stream.index.checked_sub(1)?;
         let behind = (newest as u16).wrapping_sub(sequence_number);
         let index = newest.checked_sub(u64::from(behind))?;
@@ -211,9 +256,9 @@ impl Sender {
         let payload = sent.packets.payloads.get(sent.range.start + at)?;
 
         let waited = self.repair_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let gained = waited.as_secs_f64() * REPAIR_BYTES_PER_SECOND;
+        let gained = waited.as_secs_f64() * self.repair_rate;
         self.repair_at = Some(now);
-        self.repair = (self.repair + gained).min(REPAIR_BURST);
+        self.repair = (self.repair + gained).min(REPAIR_BURST.min(self.repair_rate));
         if self.repair < payload.size() as f64 {
             return None;
         }
@@ -222,17 +267,25 @@ impl Sender {
             timestamp: self.timestamp(sent.ticks, payload),
             marker: payload.marker,
             original: None,
+            extension: None,
             payload,
         };
         let written = match &mut self.rtx {
             Some(rtx) => {
                 content.original = Some(sequence_number);
+                let way = self.transport.as_mut();
+                content.extension = way.and_then(|way| way.sent(now, payload.size()));
                 let index = rtx.index;
                 rtx.index += 1;
-                rtx.write(sealer, index, content, route, outbox)
+                rtx.write(out, index, content)
             }
-            // The same packet under its own number is the same to the byte.
-            None => self.stream.write(sealer, index, content, route, outbox),
+            // The same packet under its own number is the same to the byte, or
+            // its nonce would be used for two.
+            None => {
+                let number = sent.numbered.wrapping_add(at as u16);
+                content.extension = self.transport.as_ref().and_then(|way| way.extension(number));
+                self.stream.write(out, index, content)
+            }
         };
         written.then_some(HEADER_BYTES + payload.size())
     }

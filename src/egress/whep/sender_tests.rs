@@ -39,13 +39,15 @@ impl Line {
         let mut frame = Arc::into_inner(picture(sequence, false, 100)).unwrap();
         frame.payloads = vec![frame.payloads[0].clone(); packets];
         let Self { sender, sealer, outbox, .. } = self;
-        sender.send(sealer, &Arc::new(frame), 0..packets, sequence as i64, &ROUTE, outbox);
+        let out = &mut Out { now: Instant::now(), sealer, route: &ROUTE, outbox };
+        sender.send(out, &Arc::new(frame), 0..packets, sequence as i64);
         self.taken()
     }
 
     fn resend(&mut self, now: Instant, sequence_number: u16) -> Option<Vec<u8>> {
         let Self { sender, sealer, outbox, .. } = self;
-        sender.resend(sealer, now, sequence_number, &ROUTE, outbox)?;
+        let out = &mut Out { now, sealer, route: &ROUTE, outbox };
+        sender.resend(out, sequence_number)?;
         self.taken().pop()
     }
 
@@ -110,6 +112,44 @@ fn a_retransmission_stream_names_the_packet_it_repeats() {
     assert_eq!(again.header.sequence_number, next);
 }
 
+/// A line whose viewer reports on every packet by the extension 5.
+fn numbered(rtx: bool) -> Line {
+    let mut line = Line::new(rtx);
+    let transport = Transport::new(Instant::now(), Some(5));
+    line.sender = Sender::new(&codec(96), rtx.then(|| codec(97)).as_ref()).over(transport);
+    line
+}
+
+fn number(packet: &rtc::rtp::Packet) -> u16 {
+    let element = packet.header.get_extension(5).expect("every packet has its number");
+    u16::from_be_bytes([element[0], element[1]])
+}
+
+#[test]
+fn every_packet_has_a_number_of_its_own_on_the_transport() {
+    let mut line = numbered(true);
+    let sent = line.send(1, 3);
+    let lost = line.open(&sent[1]);
+    let again = line.resend(Instant::now(), lost.header.sequence_number).unwrap();
+    let mut all: Vec<rtc::rtp::Packet> = sent.iter().map(|packet| line.open(packet)).collect();
+    all.push(line.open(&again));
+    all.extend(line.send(2, 2).iter().map(|packet| line.open(packet)));
+    let numbers: Vec<u16> = all.iter().map(number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(all[3].payload[..2], lost.header.sequence_number.to_be_bytes());
+    assert_eq!(all[3].payload[2..], lost.payload[..]);
+}
+
+#[test]
+fn without_a_retransmission_stream_a_number_comes_again_with_its_packet() {
+    let mut line = numbered(false);
+    let sent: Vec<Vec<u8>> = (0..3).flat_map(|sequence| line.send(sequence, 4)).collect();
+    for lost in &sent {
+        let number = u16::from_be_bytes([lost[2], lost[3]]);
+        assert_eq!(line.resend(Instant::now(), number).as_ref(), Some(lost));
+    }
+}
+
 #[test]
 fn old_packets_are_forgotten() {
     let mut line = Line::new(false);
@@ -133,6 +173,13 @@ fn asking_often_does_not_make_us_send_much() {
     let later = now + Duration::from_millis(100);
     let then = (0..10_000).filter(|_| line.resend(later, number).is_some()).count();
     assert_eq!(then, (REPAIR_BYTES_PER_SECOND * 0.1) as usize / 100);
+    // A way of 800 kbit/s carries 100 kB a second.
+    line.sender.limit_repairs(Some(800_000));
+    let later = later + Duration::from_secs(10);
+    let then = (0..10_000).filter(|_| line.resend(later, number).is_some()).count();
+    assert_eq!(then, (100_000.0 * REPAIR_SHARE) as usize / 100);
+    line.sender.forget();
+    assert_eq!(line.resend(later + Duration::from_secs(1), number), None);
 }
 
 #[test]

@@ -170,7 +170,8 @@ impl Whep {
             let shared = Arc::clone(&self.shared);
             let place = Place::new(shared, id, stream.name().clone(), crowd, addresses, line);
             let candidates = offer.candidates.len();
-            Command::Join(id, Box::new(Viewer::new(asked, peer, place, candidates, codecs)))
+            let viewer = Viewer::new(asked, peer, place, candidates, codecs, plan.adapts);
+            Command::Join(id, Box::new(viewer))
         });
         joined?;
         let [video, audio] = codecs;

@@ -8,8 +8,6 @@ use rtc::crypto::{
 };
 use rtc::srtp::protection_profile::ProtectionProfile;
 
-use crate::rtp::HEADER_BYTES;
-
 /// A packet's index is 48 bits long; after that keys would have to change.
 const INDEX_END: u64 = 1 << 48;
 
@@ -64,13 +62,14 @@ impl Sealer {
 
     /// Seals the RTP packet that begins at `start` and ends `out`, which grows
     /// by the tag. `index` is its sequence number, counted on over wraps
-    /// (RFC 3711 §3.3.1).
+    /// (RFC 3711 §3.3.1), `header` the length of its header with extensions.
     pub(super) fn seal(
         &mut self,
         ssrc: u32,
         index: u64,
         out: &mut Vec<u8>,
         start: usize,
+        header: usize,
     ) -> Result<(), CryptoError> {
         if index >= INDEX_END {
             return Err(CryptoError::AuthenticationFailed);
@@ -83,7 +82,7 @@ impl Sealer {
                 xor(&mut nonce[2..6], &ssrc.to_be_bytes());
                 xor(&mut nonce[6..], &index.to_be_bytes()[2..]);
                 let mut tag = [0; 16];
-                let (header, body) = out[start..].split_at_mut(HEADER_BYTES);
+                let (header, body) = out[start..].split_at_mut(header);
                 cipher.seal_in_place(&nonce, header, body, &mut tag)?;
                 out.extend_from_slice(&tag);
             }
@@ -93,7 +92,7 @@ impl Sealer {
                 counter[..14].copy_from_slice(salt);
                 xor(&mut counter[4..8], &ssrc.to_be_bytes());
                 xor(&mut counter[8..14], &index.to_be_bytes()[2..]);
-                cipher.apply_keystream(&counter, &mut out[start + HEADER_BYTES..])?;
+                cipher.apply_keystream(&counter, &mut out[start + header..])?;
                 // §4.2: over the packet and the rollover counter.
                 let rollovers = ((index >> 16) as u32).to_be_bytes();
                 let mut tag = [0; 20];
@@ -134,6 +133,7 @@ mod tests {
     use rtc::srtp::context::Context;
 
     use super::*;
+    use crate::rtp::HEADER_BYTES;
 
     const PROFILES: [ProtectionProfile; 2] =
         [ProtectionProfile::AeadAes128Gcm, ProtectionProfile::Aes128CmHmacSha1_80];
@@ -187,7 +187,7 @@ mod tests {
                     // Behind something else, as in a buffer of many packets.
                     let mut out = vec![0xaa; 5];
                     out.extend_from_slice(&plain);
-                    sealer.seal(ssrc, index, &mut out, 5).unwrap();
+                    sealer.seal(ssrc, index, &mut out, 5, HEADER_BYTES).unwrap();
                     assert_ne!(out[5 + HEADER_BYTES..5 + plain.len()], plain[HEADER_BYTES..]);
                     let opened = receiver.decrypt_rtp(&out[5..]).unwrap();
                     assert_eq!(opened[..], plain[..], "{profile:?} {index}");
@@ -202,8 +202,8 @@ mod tests {
         for profile in PROFILES {
             let (key, salt) = keys(profile);
             let mut sealer = Sealer::new(provider.crypto(), profile, &key, &salt).unwrap();
-            assert!(sealer.seal(1, INDEX_END - 1, &mut packet(1, 0), 0).is_ok());
-            assert!(sealer.seal(1, INDEX_END, &mut packet(1, 0), 0).is_err());
+            assert!(sealer.seal(1, INDEX_END - 1, &mut packet(1, 0), 0, HEADER_BYTES).is_ok());
+            assert!(sealer.seal(1, INDEX_END, &mut packet(1, 0), 0, HEADER_BYTES).is_err());
         }
     }
 }

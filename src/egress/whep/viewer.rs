@@ -9,8 +9,10 @@ use bytes::BytesMut;
 use super::addresses::Addresses;
 use super::backlog::Waiting;
 use super::engine::{Peer, Report};
-use super::group::Group;
+use super::estimator::{Look, State};
+use super::group::Groups;
 use super::ice::Restart;
+use super::ladder::{Ladder, Rung};
 use super::ledger::Ledger;
 use super::link::{Route, Via};
 use super::offer::MAX_CANDIDATES;
@@ -20,6 +22,7 @@ use super::place::Place;
 use super::programme::Programme;
 use super::socket::Outbox;
 use super::stun::Kind;
+use crate::media::{MediaKind, Quality};
 
 /// A viewer that has not connected by then will not.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
@@ -49,6 +52,9 @@ pub(super) struct Viewer {
     /// Its proven addresses, and how they are reached.
     addresses: Addresses,
     programme: Programme,
+    ladder: Ladder,
+    /// Bits a second that its way carried when it was strained.
+    carried: u64,
     allowance: Allowance,
     /// A connection takes no more for now.
     full: bool,
@@ -83,6 +89,7 @@ impl Viewer {
         place: Place,
         candidates: usize,
         codecs: [Option<&'static str>; 2],
+        adapts: bool,
     ) -> Self {
         Self {
             peer,
@@ -94,7 +101,9 @@ impl Viewer {
             addresses: Addresses::default(),
             full: false,
             drops: (0, asked),
-            programme: Programme::new(codecs),
+            programme: Programme::new(codecs, adapts),
+            ladder: Ladder::new(asked),
+            carried: 0,
             allowance: Allowance::full(asked),
             ledger: Ledger::default(),
         }
@@ -150,12 +159,12 @@ impl Viewer {
         }
     }
 
-    /// A new frame of the stream.
-    pub(super) fn offer(&mut self, now: Instant, packets: &Arc<Packets>) {
+    /// A new frame of the stream, or of its substream.
+    pub(super) fn offer(&mut self, now: Instant, of: Quality, packets: &Arc<Packets>) {
         if self.stage != Stage::Live {
             return;
         }
-        let dropped = self.programme.offer(now, packets);
+        let dropped = self.programme.offer(now, of, packets);
         if dropped > 0 {
             self.place.fell_behind(dropped);
             if self.full {
@@ -172,9 +181,36 @@ impl Viewer {
         self.programme.takes_video(codec)
     }
 
+    /// Whether it is to be sent the substream's pictures.
+    pub(super) fn wants_sub(&self) -> bool {
+        self.programme.wanted() == Quality::Sub
+    }
+
+    /// The substream cannot be had, for now or for `ever`.
+    pub(super) fn lose_sub(&mut self, now: Instant, ever: bool) {
+        self.programme.lose_sub(ever);
+        self.ladder.without_sub(now);
+    }
+
+    /// Heeds how the way was in the last half a second.
+    fn adapt(&mut self, now: Instant, look: &Look) {
+        if self.stage != Stage::Live {
+            return;
+        }
+        if look.state == State::Strained {
+            self.carried = look.carried;
+        }
+        if let Some(rung) = self.ladder.look(now, look, self.programme.has_sub()) {
+            self.programme.want(rung, self.carried);
+            self.place.adapted(rung, self.carried);
+            self.ledger.hurry();
+        }
+        self.peer.limit_repairs(self.ladder.is_narrow().then_some(self.carried));
+    }
+
     /// Sends what is queued, as fast as the viewer can take it.
     fn pump(&mut self, now: Instant, outbox: &mut Outbox) {
-        self.allowance.grow(now);
+        self.allowance.grow(now, self.programme.limit());
         if let Some(to) = self.peer.path() {
             let route = self.addresses.route(to);
             let (packets, bytes) = self.peer.repair(now, &route, outbox);
@@ -192,13 +228,17 @@ impl Viewer {
             Via::Tcp(link) => link.room(),
         };
         self.full = false;
+        let shift = [MediaKind::Video, MediaKind::Audio].map(|kind| self.programme.shift(kind));
         while let Some(Waiting { packets, ticks, done, .. }) = self.programme.front_mut() {
             let fits = count_within(&packets.payloads[*done..], self.allowance.bytes().min(room));
             if fits == 0 {
                 self.full = room < self.allowance.bytes();
                 break;
             }
-            let bytes = self.peer.send(packets, *done..*done + fits, *ticks, route, outbox);
+            if packets.entry && *done == 0 && self.ladder.rung() != Rung::Main {
+                self.peer.forget_pictures();
+            }
+            let bytes = self.peer.send(now, packets, *done..*done + fits, *ticks, route, outbox);
             self.ledger.sent(fits, bytes);
             self.allowance.spend(bytes);
             room = room.saturating_sub(bytes);
@@ -207,7 +247,7 @@ impl Viewer {
                 continue;
             }
             // A restamped frame says nothing true about the wall clock.
-            if *ticks == packets.ticks {
+            if *ticks == packets.ticks + shift[packets.kind as usize] {
                 let (kind, wall) = (packets.kind, packets.wall);
                 self.peer.report(now, kind, wall, *ticks, route, outbox);
             }
@@ -221,15 +261,21 @@ impl Viewer {
 
     /// Follows up whatever just happened: sends what can be sent, heeds what
     /// the viewer reported.
-    pub(super) fn settle(&mut self, now: Instant, group: &Group, outbox: &mut Outbox) -> Health {
+    pub(super) fn settle(&mut self, now: Instant, groups: &Groups, outbox: &mut Outbox) -> Health {
         if matches!(self.stage, Stage::Connected(start) if start <= now) {
             self.stage = Stage::Live;
             self.ledger.hurry();
-            self.programme.catch_up(group, now);
+            self.ladder.begin(now);
+            self.programme.catch_up(&groups.main, now);
         }
         loop {
-            if self.stage == Stage::Live && self.programme.take_key_frame(now) {
-                self.programme.catch_up(group, now);
+            if self.stage == Stage::Live {
+                self.programme.change_over_at_once(groups, now);
+                if self.programme.take_key_frame(now)
+                    && let Some(group) = groups.of(self.programme.feed())
+                {
+                    self.programme.catch_up(group, now);
+                }
             }
             self.pump(now, outbox);
             let reports: Vec<Report> = self.peer.reports().collect();
@@ -248,6 +294,7 @@ impl Viewer {
                         self.ledger.reception(loss, round_trip);
                         self.place.reception(loss, round_trip);
                     }
+                    Report::Look(look) => self.adapt(now, &look),
                     Report::Connected => self.connect(now),
                     Report::KeyFrameWanted => self.key_frame_wanted(now),
                 }
@@ -275,13 +322,19 @@ impl Viewer {
         let stage = match self.stage {
             Stage::Connecting => "connecting",
             Stage::Connected(_) => "connected",
+            Stage::Live if self.ladder.rung() == Rung::KeyFrames => "key_frames",
             Stage::Live => "live",
         };
+        let estimate = (self.ladder.rung() != Rung::Main).then_some(self.carried);
         let route = self.peer.path().map(|path| self.addresses.route(path));
         let (ledger, [video, audio]) = (&self.ledger, self.programme.codecs());
-        let quality = self.place.quality();
+        let quality = match self.programme.feed() {
+            Quality::Main => self.place.quality(),
+            Quality::Sub => Quality::Sub,
+        };
+        let adapts = self.programme.may_sub();
         self.place.tell_table(now, |news| {
-            news.quality = quality;
+            (news.quality, news.adapts, news.estimate) = (quality, adapts, estimate);
             (news.stage, news.video, news.audio) = (stage, video, audio);
             news.remote = route.as_ref().map(|route| route.to);
             news.transport = route.as_ref().map(|route| route.via.as_str());

@@ -4,6 +4,7 @@ use super::super::packetizer::picture;
 use super::super::switchboard::SessionId;
 use super::*;
 use crate::auth::Principal;
+use crate::egress::whep::group::Group;
 use crate::http::SessionStart;
 use crate::media::StreamName;
 
@@ -20,7 +21,7 @@ fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
         SessionStart { id: id.short(), stream: stream.clone(), principal: Principal::Anonymous };
     let line = whep.shared.metrics.sessions.list(start, || false);
     let place = Place::new(Arc::clone(&whep.shared), id, stream, &Arc::default(), Vec::new(), line);
-    let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None]);
+    let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None], false);
     viewer.stage = Stage::Live;
     viewer
 }
@@ -41,8 +42,8 @@ async fn viewers_that_join_share_the_packets_of_the_past() {
     let shared = |(mine, theirs)| Arc::ptr_eq(mine, theirs);
     assert!(one.programme.packets().zip(other.programme.packets()).all(shared));
     // What is to be shown next comes once, and only once.
-    one.offer(now, &picture(50, false, 1_000));
-    one.offer(now, &picture(51, false, 1_000));
+    one.offer(now, Quality::Main, &picture(50, false, 1_000));
+    one.offer(now, Quality::Main, &picture(51, false, 1_000));
     assert_eq!(queued(&one).last_chunk(), Some(&[49, 50, 51]));
 }
 
@@ -58,7 +59,7 @@ async fn what_came_before_a_camera_went_is_shown_again_once_at_the_most() {
     }
     // It is back.
     group.push(&picture(51, false, 1_000));
-    viewer.offer(now, &picture(51, false, 1_000));
+    viewer.offer(now, Quality::Main, &picture(51, false, 1_000));
     viewer.programme.catch_up(&group, now);
     assert_eq!(queued(&viewer).len(), 101 + 51);
 }
@@ -67,22 +68,24 @@ async fn what_came_before_a_camera_went_is_shown_again_once_at_the_most() {
 async fn a_viewer_too_slow_goes_on_at_the_next_key_frame() {
     let (whep, now) = (whep().await, Instant::now());
     let mut late = place_in(&whep, now);
-    late.offer(now, &picture(1, true, 1_000));
-    late.offer(now + Duration::from_secs(2), &picture(2, false, 1_000));
+    late.offer(now, Quality::Main, &picture(1, true, 1_000));
+    late.offer(now + Duration::from_secs(2), Quality::Main, &picture(2, false, 1_000));
     assert_eq!(queued(&late), [1, 2]);
     let now = now + Duration::from_secs(4);
-    late.offer(now, &picture(3, false, 1_000));
-    late.offer(now, &picture(4, false, 1_000));
+    late.offer(now, Quality::Main, &picture(3, false, 1_000));
+    late.offer(now, Quality::Main, &picture(4, false, 1_000));
     assert_eq!(queued(&late), [0u64; 0]);
-    late.offer(now, &picture(5, true, 1_000));
-    late.offer(now, &picture(6, false, 1_000));
+    late.offer(now, Quality::Main, &picture(5, true, 1_000));
+    late.offer(now, Quality::Main, &picture(6, false, 1_000));
     assert_eq!(queued(&late), [5, 6]);
 
     let mut large = place_in(&whep, now);
-    (1..=9).for_each(|sequence| large.offer(now, &picture(sequence, sequence == 1, 1 << 20)));
+    (1..=9).for_each(|sequence| {
+        large.offer(now, Quality::Main, &picture(sequence, sequence == 1, 1 << 20))
+    });
     assert_eq!(queued(&large).len(), 9);
-    large.offer(now, &picture(10, false, 1 << 20));
-    large.offer(now, &picture(11, true, 1 << 20));
+    large.offer(now, Quality::Main, &picture(10, false, 1 << 20));
+    large.offer(now, Quality::Main, &picture(11, true, 1 << 20));
     assert_eq!(queued(&large), [11]);
     let lost = whep.shared.metrics.discards("viewer_behind");
     assert_eq!(lost, 2 + 9);
@@ -95,7 +98,7 @@ async fn a_large_group_to_start_with_is_no_delay() {
     (1..=20).for_each(|sequence| group.push(&picture(sequence, sequence == 1, 1 << 20)));
     let mut viewer = viewer(now).await;
     viewer.programme.catch_up(&group, now);
-    viewer.offer(now, &picture(21, false, 1_000));
+    viewer.offer(now, Quality::Main, &picture(21, false, 1_000));
     assert_eq!(queued(&viewer).len(), 21);
 }
 
@@ -104,10 +107,10 @@ async fn one_that_is_never_heard_from_is_counted_so() {
     let (whep, now) = (whep().await, Instant::now());
     let mut viewer = place_in(&whep, now);
     viewer.stage = Stage::Connecting;
-    let (group, mut outbox) = (Group::new(0), Outbox::default());
-    assert!(matches!(viewer.settle(now, &group, &mut outbox), Health::Due(_)));
+    let (groups, mut outbox) = (Groups { main: Group::new(0), sub: None }, Outbox::default());
+    assert!(matches!(viewer.settle(now, &groups, &mut outbox), Health::Due(_)));
     let late = now + SETUP_TIMEOUT;
-    assert_eq!(viewer.settle(late, &group, &mut outbox), Health::Over("ice_failed"));
+    assert_eq!(viewer.settle(late, &groups, &mut outbox), Health::Over("ice_failed"));
     viewer.close(late, "ice_failed", &mut outbox);
     let counted = ["unheard", "no_path", "dtls"].map(|at| whep.shared.metrics.ice_failures(at));
     assert_eq!(counted, [1, 0, 0]);
