@@ -86,7 +86,15 @@ impl Edits<'_> {
         };
         let added = new.iter().filter(is_new).filter(|(key, node)| !brought(key, node));
         let added: Vec<_> = added.cloned().collect();
-        for entry in &map.entries {
+        let stays = |entry: &Entry| entry.text == "<<" || find(new, &entry.text).is_some();
+        let last_left = map.entries.iter().rposition(stays);
+        // What ends a mapping in braces goes in one piece, with the comma before it.
+        let left = last_left.filter(|_| map.is_flow).map_or(map.entries.len(), |at| at + 1);
+        let (entries, tail) = map.entries.split_at(left);
+        if let (Some(left), Some(last)) = (entries.last(), tail.last()) {
+            self.splice(left.value.span.end..last.value.span.end, "");
+        }
+        for entry in entries {
             let before = find(old, &entry.text).map(|node| &node.value);
             match (before, find(new, &entry.text)) {
                 (Some(before), Some(after)) if same(before, &after.value) => {}
@@ -96,7 +104,7 @@ impl Edits<'_> {
             }
         }
         if !added.is_empty() {
-            self.append(map, &added);
+            self.append(map, entries.last(), &added);
         }
     }
 
@@ -157,7 +165,7 @@ impl Edits<'_> {
         if !map.is_flow {
             return self.splice(self.line_start(start)..self.line_end(end), "");
         }
-        // In braces, with the comma behind it, or else the one before it.
+        // In braces, with the comma behind it.
         let rest = self.text.get(end..).unwrap_or_default();
         let blank = rest.len() - rest.trim_start().len();
         if rest.trim_start().starts_with(',') {
@@ -166,17 +174,14 @@ impl Edits<'_> {
             let blank = rest.len() - rest.trim_start_matches(' ').len();
             return self.splice(start..end + blank, "");
         }
-        let before = self.text.get(..start).unwrap_or_default().trim_end();
-        let is_last_left = self.splices.iter().any(|(range, _)| range.end > before.len());
-        match before.strip_suffix(',') {
-            Some(before) if !is_last_left => self.splice(before.len()..end, ""),
-            _ => self.splice(start..end, ""),
-        }
+        // The last of a mapping of which nothing is left.
+        self.splice(start..end, "");
     }
 
-    /// Further entries of a mapping that is written.
-    fn append(&mut self, map: &Map, added: &[(Key, Node)]) {
-        let Some(last) = map.entries.last() else { return };
+    /// Further entries of a mapping that is written, behind its last one that
+    /// is left.
+    fn append(&mut self, map: &Map, last_left: Option<&Entry>, added: &[(Key, Node)]) {
+        let Some(last) = last_left else { return };
         if !map.is_flow {
             let indent = self.indent(last.key.start);
             let text = write::lines(added, &indent, self.newline);

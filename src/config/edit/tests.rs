@@ -97,6 +97,12 @@ fn a_stream_is_removed_with_its_own_lines_and_no_others() {
     becomes("streams: { a: x, b: y }\n", "b", None, "streams: { a: x }\n");
     becomes("streams: { a: x }\n", "a", None, "streams: {  }\n");
     becomes(
+        "streams: { a: { source: x, tls: { verify: false }, password: A } }\n",
+        "a",
+        Some("source: z\ntransport: tcp"),
+        "streams: { a: { source: z, transport: tcp } }\n",
+    );
+    becomes(
         "streams: {\n  a: x, # 1\n  b: y, # 2\n}\n",
         "a",
         None,
