@@ -35,6 +35,7 @@ impl Config {
             "limits": {
                 "connections": caps.connections,
                 "connections_per_address": caps.per_address,
+                "viewers": self.viewers,
             },
             "drain": text(self.drain),
             "trusted_proxies": policy.proxies.texts(),
