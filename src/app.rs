@@ -181,7 +181,8 @@ impl App {
         tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
             let (registry, access) = (registry.clone(), access.clone());
-            let deps = rtsp::Deps { registry, access, draining: draining.clone() };
+            let sessions = sessions.of("rtsp");
+            let deps = rtsp::Deps { registry, access, sessions, draining: draining.clone() };
             tasks.spawn(rtsp::serve(listener, deps, stop.clone().cancelled_owned()));
         }
 

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
 mod app_support;
+mod viewer_support;
 
 use std::process::Command;
 
 use porthole::app::App;
 use reqwest::Client;
 use serde_json::{Value, json};
+use viewer_support::{mjpeg, mse, rtsp};
 
 async fn get(app: &App, path: &str) -> (u16, Value) {
     let (status, text) = app_support::get(&format!("http://{}{path}", app.admin_address())).await;
@@ -119,7 +121,14 @@ async fn the_program_prints_the_document_that_the_gateway_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_is_listed_and_sent_away() {
     let camera = porthole::cli::demo_camera::start().await.unwrap();
-    let app = app_support::configured(&format!("streams: {{ yard: \"{}\" }}\n", camera.url)).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let rtsp_address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let app = app_support::configured(&format!(
+        "streams: {{ yard: \"{}\" }}\nrtsp: {{ listen: \"{rtsp_address}\" }}\n",
+        camera.url
+    ))
+    .await;
     let base = format!("http://{}", app.viewer_address());
     app_support::listed(&base, "yard", |stream| stream["state"] == "live").await;
     assert_eq!(get(&app, "/api/v1/sessions").await, (200, json!({ "sessions": [] })));
@@ -153,5 +162,56 @@ async fn who_watches_is_listed_and_sent_away() {
     assert_eq!(gone.status(), 404);
     let problem: Value = serde_json::from_str(&gone.text().await.unwrap()).unwrap();
     assert_eq!(problem["code"], "session.unknown");
+
+    // Each other output that lasts.
+    let outputs = async {
+        let ((pictures, why), picture_bytes, rtp_bytes) =
+            tokio::join!(mse(&base, ""), mjpeg(&base, ""), rtsp(&rtsp_address, ""));
+        assert!(pictures > 5 && why == "ended", "MSE: {pictures}, {why}");
+        assert!(picture_bytes > 1_000 && rtp_bytes > 1_000, "{picture_bytes}, {rtp_bytes}");
+    };
+    let sent_away = async {
+        // They are told once a second.
+        let told = async {
+            loop {
+                let list = sessions(3).await;
+                if list.iter().all(|session| session["bit_rate"].as_u64() > Some(1_000)) {
+                    return list;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(30);
+        let list = tokio::time::timeout(limit, told).await.expect("some session is never told of");
+        let mut found: Vec<_> = list
+            .iter()
+            .map(|s| ["output", "video", "audio", "stage", "transport"].map(|key| s[key].clone()))
+            .collect();
+        found.sort_by_key(|row| row[0].to_string());
+        let row = |output, video, audio: Option<&str>| {
+            [json!(output), json!(video), json!(audio), json!("live"), json!("tcp")]
+        };
+        assert_eq!(
+            found,
+            [
+                row("mjpeg", "JPEG", None),
+                row("mse", "H.264", Some("PCMA")),
+                row("rtsp", "H.264", None),
+            ]
+        );
+        for session in list {
+            assert!(session["remote"].as_str().unwrap().starts_with("127.0.0.1:"), "{session}");
+            assert_eq!(end(session["id"].as_str().unwrap()).await.status(), 204);
+        }
+        sessions(0).await;
+    };
+    tokio::join!(outputs, sent_away);
+    let (_, text) = app_support::get(&format!("http://{}/metrics", app.admin_address())).await;
+    for output in ["mjpeg", "mse", "rtsp"] {
+        let line = format!(
+            "porthole_session_duration_seconds_count{{end=\"ended\",output=\"{output}\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
     app.stop().await;
 }

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("egress::hls", &["bus", "cmaf", "fault", "http", "media"]),
     ("egress::mjpeg", &["auth", "bus", "fault", "http", "media"]),
     ("egress::mse", &["auth", "bus", "cmaf", "fault", "http", "media"]),
-    ("egress::rtsp", &["auth", "bus", "fault", "media", "rtp", "secret"]),
+    ("egress::rtsp", &["auth", "bus", "fault", "http", "media", "rtp", "secret"]),
     ("api", &["auth", "bus", "fault", "http", "media"]),
     ("pages", &["bus", "fault", "http"]),
     ("go2rtc", &["fault", "http", "media"]),

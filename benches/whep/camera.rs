@@ -8,6 +8,7 @@ use bytes::Bytes;
 use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::rtsp;
+use porthole::http::SessionMetrics;
 use porthole::media::{
     Avc, ClockRate, Codec, Draft, FrameKind, MediaTime, Track, TrackId, Tracks, WallTime,
     length_prefixed,
@@ -65,6 +66,7 @@ pub(crate) fn start(kbit: usize) -> Result<Camera, Failure> {
     let deps = rtsp::Deps {
         registry: Arc::new(registry),
         access: Arc::new(Access::Open),
+        sessions: SessionMetrics::unregistered().of("rtsp"),
         draining: Arc::default(),
     };
     runtime.spawn(rtsp::serve(listener, deps, std::future::pending()));

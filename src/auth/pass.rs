@@ -26,6 +26,11 @@ impl Pass {
         Self { access, principal, stream }
     }
 
+    /// Who was let in.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// Returns once they may view the stream no more: a token has expired, or
     /// other rules are in force.
     ///

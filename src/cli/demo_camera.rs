@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::auth::Access;
 use crate::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use crate::egress::rtsp;
+use crate::http::SessionMetrics;
 use crate::media::{
     Avc, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, StreamName, Track, TrackId,
     Tracks, WallTime, length_prefixed,
@@ -61,6 +62,7 @@ pub async fn start() -> io::Result<DemoCamera> {
     let deps = rtsp::Deps {
         registry: Arc::new(registry),
         access: Arc::new(Access::Open),
+        sessions: SessionMetrics::unregistered().of("rtsp"),
         draining: Arc::default(),
     };
 

@@ -5,6 +5,7 @@
 //! documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
+mod attended;
 mod compression;
 mod connection;
 mod cors;
@@ -25,6 +26,7 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use attended::Attended;
 pub use compression::{gzip, takes_gzip};
 pub use connection::Scheme;
 pub use cors::{BadOrigin, Origin, cross_origin};

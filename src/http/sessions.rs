@@ -1,11 +1,15 @@
 //! Viewers of every output, counted and listed alike: families and a table
 //! that outputs share.
 
+use std::net::SocketAddr;
+
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use super::attended::Attended;
 use super::session_table::{SessionLine, SessionStart, SessionTable};
+use crate::auth::Principal;
 use crate::media::StreamName;
 
 /// Seconds from a viewer's request to its first picture, and to an answer:
@@ -140,6 +144,18 @@ impl OutputSessions {
         end: impl Fn() -> bool + Send + Sync + 'static,
     ) -> SessionLine {
         self.families.table.add(self.output, start, end)
+    }
+
+    /// Counts and lists a viewer of `stream` that a task of its own serves over
+    /// TCP, as long as it lasts. `remote` is where its connection comes from:
+    /// behind a proxy, that one.
+    pub fn attend(
+        &self,
+        stream: &StreamName,
+        principal: Principal,
+        remote: Option<SocketAddr>,
+    ) -> Attended {
+        Attended::new(self.clone(), stream, principal, remote)
     }
 
     /// The counter of media bytes sent to viewers of a stream; kept by the

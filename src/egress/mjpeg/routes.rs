@@ -1,11 +1,12 @@
 //! URLs: one picture, and a row of them.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State as Shared};
+use axum::extract::{ConnectInfo, Path, RawQuery, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -19,7 +20,7 @@ use super::Pictures;
 use super::newest::{interest, newest};
 use super::pictures::{Original, Width};
 use super::row::{BOUNDARY, Row, Shown};
-use crate::auth::Pass;
+use crate::auth::{Pass, Principal};
 use crate::bus::{Registry, Stream};
 use crate::fault::Code;
 use crate::http::{self, Problem, SessionMetrics};
@@ -179,6 +180,7 @@ async fn row(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     pass: Option<Extension<Pass>>,
+    remote: Option<Extension<ConnectInfo<SocketAddr>>>,
     method: Method,
 ) -> Result<Response, Refused> {
     let asked_at = Instant::now();
@@ -202,10 +204,14 @@ async fn row(
     } else {
         sessions.setup("ok");
         sessions.connected(asked_at.elapsed().as_secs_f64());
-        let sent_bytes = sessions.sent_bytes(stream.name());
+        sessions.first_frame(asked_at.elapsed().as_secs_f64());
         let pass = pass.map(|Extension(pass)| pass);
+        let principal = pass.as_ref().map_or(Principal::Anonymous, |pass| pass.principal().clone());
+        let remote = remote.map(|Extension(ConnectInfo(remote))| remote);
+        let mut attended = sessions.attend(stream.name(), principal, remote);
+        attended.shows_pictures();
         let row = Row::new(Arc::clone(&deps.pictures), stream, asked.width, asked.pace, pass);
-        row.counted(sessions, sent_bytes, asked_at).body(first, (place, interest))
+        row.watched(attended).body(first, (place, interest))
     };
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
     let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store".into())];

@@ -6,20 +6,20 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Moment};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use prometheus::IntCounter;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::Pictures;
 use super::newest::newer;
 use super::pictures::Width;
 use crate::auth::Pass;
 use crate::bus::Stream;
-use crate::http::OutputSessions;
+use crate::http::Attended;
 use crate::media::WallTime;
 
 /// What stands between parts; no JPEG holds it behind a line's end.
@@ -44,31 +44,11 @@ pub(super) struct Shown {
     pub(super) file: Bytes,
 }
 
-/// A row that is counted.
-pub(super) struct Counted {
+/// A row with a viewer.
+pub(super) struct Watched {
     row: Row,
-    session: Session,
-}
-
-/// A viewer, counted until it leaves.
-struct Session {
-    sessions: OutputSessions,
-    sent_bytes: IntCounter,
-    begun: Moment,
-    end: &'static str,
-}
-
-impl Session {
-    fn end_with(&mut self, why: &'static str) {
-        self.end = why;
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.sessions.add("connected", -1);
-        self.sessions.ended(self.end, self.begun.elapsed().as_secs_f64());
-    }
+    attended: Attended,
+    asked_to_leave: CancellationToken,
 }
 
 impl Row {
@@ -82,15 +62,9 @@ impl Row {
         Self { pictures, stream, width, pace, pass }
     }
 
-    /// Counts it as a viewer from now on.
-    pub(super) fn counted(
-        self,
-        sessions: OutputSessions,
-        sent_bytes: IntCounter,
-        begun: Moment,
-    ) -> Counted {
-        sessions.add("connected", 1);
-        Counted { row: self, session: Session { sessions, sent_bytes, begun, end: "closed" } }
+    /// The row as this viewer sees it.
+    pub(super) fn watched(self, attended: Attended) -> Watched {
+        Watched { row: self, asked_to_leave: attended.asked_to_leave(), attended }
     }
 
     /// Returns once the viewer may see no more of them.
@@ -115,12 +89,11 @@ impl Row {
     }
 }
 
-impl Counted {
+impl Watched {
     /// The body that begins with this picture; `held` is let go with it.
-    pub(super) fn body(self, first: Shown, held: impl Send + 'static) -> Body {
+    pub(super) fn body(mut self, first: Shown, held: impl Send + 'static) -> Body {
         let version = first.version;
-        self.session.sent_bytes.inc_by(first.file.len() as u64);
-        self.session.sessions.first_frame(self.session.begun.elapsed().as_secs_f64());
+        self.attended.sent(first.file.len());
         let opening = Bytes::from(format!("--{BOUNDARY}\r\n"));
         let first = part(first);
         let due = Instant::now() + self.row.pace;
@@ -134,15 +107,16 @@ impl Counted {
                 let next = tokio::select! {
                     next = next => next,
                     () = row.row.expired() => Err("expired"),
+                    () = row.asked_to_leave.cancelled() => Err("ended"),
                 };
                 let next = match next {
                     Ok(next) => next,
                     Err(why) => {
-                        row.session.end_with(why);
+                        row.attended.end_with(why);
                         return None;
                     }
                 };
-                row.session.sent_bytes.inc_by(next.file.len() as u64);
+                row.attended.sent(next.file.len());
                 let due = Instant::now() + row.row.pace;
                 let version = next.version;
                 Some((part(next), (row, held, version, due)))

@@ -103,6 +103,12 @@ pub(super) fn choose(tracks: &Tracks, able: &Able) -> Result<Choice, Fault> {
 }
 
 impl Choice {
+    /// Of what is sent of `tracks`, which it was chosen from.
+    pub(super) fn codecs<'t>(&self, tracks: &'t Tracks) -> impl Iterator<Item = &'t Codec> + Clone {
+        let sent = self.sent.clone().into_iter();
+        sent.filter_map(|id| Some(&tracks.get(id)?.codec))
+    }
+
     /// The message that comes before the init segment.
     pub(super) fn message(&self) -> String {
         let mut message = json!({ "type": "mse", "value": self.mime });

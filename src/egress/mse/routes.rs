@@ -1,11 +1,12 @@
 //! `GET /{stream}/mse`, a WebSocket.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -39,6 +40,7 @@ async fn watch(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     pass: Option<Extension<Pass>>,
+    remote: Option<Extension<ConnectInfo<SocketAddr>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let asked = Instant::now();
@@ -52,7 +54,8 @@ async fn watch(
     })?;
     let Ok(upgrade) = upgrade else { return Ok(not_a_socket()) };
     let pass = pass.map(|Extension(pass)| pass);
-    let session = Session::new(&deps.mse, stream, asked, pass);
+    let remote = remote.map(|Extension(ConnectInfo(remote))| remote);
+    let session = Session::new(&deps.mse, stream, asked, pass, remote);
     Ok(upgrade
         .max_message_size(MOST_MESSAGE_BYTES)
         .max_frame_size(MOST_MESSAGE_BYTES)

@@ -1,12 +1,12 @@
 //! One viewer's socket: hello, init, fragments, until one of the two has had
 //! enough.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message as Wire, WebSocket, close_code};
 use bytes::Bytes;
-use prometheus::IntCounter;
 use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -15,10 +15,10 @@ use tracing::debug;
 use super::Mse;
 use super::hello::{Able, Choice, Message, choose, not_here, refusal};
 use super::mux::Mux;
-use crate::auth::Pass;
+use crate::auth::{Pass, Principal};
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
-use crate::http::Problem;
+use crate::http::{Attended, Problem};
 use crate::media::{Frame, FrameKind, Tracks};
 
 /// Longest message of a viewer: a list of codecs has some hundred bytes.
@@ -56,6 +56,8 @@ enum End {
     StreamEnded,
     /// It may see the stream no more.
     Expired,
+    /// Who runs the gateway sent it away.
+    Ended,
     /// We are stopping.
     Stopping,
 }
@@ -68,6 +70,7 @@ impl End {
             Self::Refused(_) => "refused",
             Self::StreamEnded => "stream_ended",
             Self::Expired => "expired",
+            Self::Ended => "ended",
             Self::Stopping => "stopping",
         }
     }
@@ -92,7 +95,7 @@ pub(super) struct Session {
     mux: Arc<Mux>,
     asked: Instant,
     pass: Option<Pass>,
-    sent: IntCounter,
+    remote: Option<SocketAddr>,
     /// Whether it has been told `ok` or a fault, for the metric.
     set_up: bool,
     _interest: Interest,
@@ -107,16 +110,17 @@ impl Session {
         stream: Arc<Stream>,
         asked: Instant,
         pass: Option<Pass>,
+        remote: Option<SocketAddr>,
     ) -> Self {
         Self {
             mux: mse.mux(&stream),
-            sent: mse.sessions.sent_bytes(stream.name()),
             mse: Arc::clone(mse),
             _interest: stream.watch(),
             _tracked: mse.tasks.token(),
             stream,
             asked,
             pass,
+            remote,
             set_up: false,
         }
     }
@@ -124,11 +128,12 @@ impl Session {
     /// Serves the viewer to the end.
     pub(super) async fn run(mut self, socket: WebSocket) {
         let sessions = self.mse.sessions.clone();
-        sessions.add("connected", 1);
-        let began = Instant::now();
         let stop = self.mse.stop.clone();
         let mut line = Line::new(socket);
         let pass = self.pass.take();
+        let principal = pass.as_ref().map_or(Principal::Anonymous, |pass| pass.principal().clone());
+        let mut attended = sessions.attend(self.stream.name(), principal, self.remote);
+        let ended = attended.asked_to_leave();
         let expired = async {
             match &pass {
                 Some(pass) => pass.over().await,
@@ -136,8 +141,9 @@ impl Session {
             }
         };
         let end = tokio::select! {
-            end = self.serve(&mut line) => end,
+            end = self.serve(&mut line, &mut attended) => end,
             () = expired => End::Expired,
+            () = ended.cancelled() => End::Ended,
             () = stop.cancelled() => End::Stopping,
         };
         if !self.set_up {
@@ -147,20 +153,24 @@ impl Session {
             };
             sessions.setup(result);
         }
-        sessions.ended(end.as_str(), began.elapsed().as_secs_f64());
-        sessions.add("connected", -1);
+        attended.end_with(end.as_str());
+        drop(attended);
         debug!(stream = %self.stream.name(), end = end.as_str(), "MSE viewer left");
         line.close(&end).await;
     }
 
-    async fn serve(&mut self, line: &mut Line) -> End {
-        match self.play(line).await {
+    async fn serve(&mut self, line: &mut Line, attended: &mut Attended) -> End {
+        match self.play(line, attended).await {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
-    async fn play(&mut self, line: &mut Line) -> Result<std::convert::Infallible, End> {
+    async fn play(
+        &mut self,
+        line: &mut Line,
+        attended: &mut Attended,
+    ) -> Result<std::convert::Infallible, End> {
         let hello = timeout(HELLO_LIMIT, line.hello()).await;
         let able = hello.map_err(|_| bad("it never came"))??;
         // What a camera that is away has left behind is not live.
@@ -170,6 +180,7 @@ impl Session {
         let mut frame = self.first(line, &mut frames).await?;
 
         let (mut tracks, mut choice) = self.begin(line, &able, &frame, None).await?;
+        attended.shows(choice.codecs(&tracks));
         self.set_up = true;
         self.mse.sessions.setup("ok");
         self.mse.sessions.connected(self.asked.elapsed().as_secs_f64());
@@ -178,11 +189,12 @@ impl Session {
             if !Arc::ptr_eq(&tracks, &frame.tracks) {
                 // Parameters differ from what the viewer's decoder was told.
                 (tracks, choice) = self.begin(line, &able, &frame, Some(&choice)).await?;
+                attended.shows(choice.codecs(&tracks));
             }
             if choice.sent.contains(&frame.track)
                 && let Some(fragment) = self.mux.fragment(&frame)
             {
-                self.sent.inc_by(fragment.len() as u64);
+                attended.sent(fragment.len());
                 line.send(Wire::Binary(fragment)).await?;
                 if nth == 0 {
                     self.mse.sessions.first_frame(self.asked.elapsed().as_secs_f64());
@@ -330,7 +342,7 @@ impl Line {
             End::Slow => (close_code::POLICY, Code::ViewerSlow.as_str()),
             End::Refused(problem) => (close_code::POLICY, problem.code().as_str()),
             End::Expired => (close_code::POLICY, Code::ViewerAuth.as_str()),
-            End::StreamEnded | End::Stopping => (close_code::AWAY, end.as_str()),
+            End::StreamEnded | End::Ended | End::Stopping => (close_code::AWAY, end.as_str()),
         };
         let farewell = async {
             let problem = match end {

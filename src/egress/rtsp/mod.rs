@@ -31,6 +31,7 @@ pub use serve::serve;
 
 use crate::auth::Access;
 use crate::bus::Registry;
+use crate::http::OutputSessions;
 
 /// What an operator may set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Deps {
     pub registry: Arc<Registry>,
     /// Who may see them.
     pub access: Arc<Access>,
+    /// Who plays is counted and listed here.
+    pub sessions: OutputSessions,
     /// Set once we are stopping: who plays goes on, nobody new begins.
     pub draining: Arc<AtomicBool>,
 }

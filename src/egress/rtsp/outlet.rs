@@ -5,7 +5,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use super::sdp;
-use crate::media::{Frame, MediaTime, Track, TrackId, Tracks};
+use crate::media::{Codec, Frame, MediaTime, Track, TrackId, Tracks};
 use crate::rtp::{self, HEADER_BYTES, Header, SenderReport};
 
 /// Stream time between sender reports. RFC 3550 §6.2 asks for about 5 s.
@@ -52,6 +52,10 @@ impl Outlet {
             octets: 0,
             reported: None,
         }
+    }
+
+    pub(super) fn codec(&self) -> &Codec {
+        &self.track.codec
     }
 
     pub(super) fn track(&self) -> TrackId {

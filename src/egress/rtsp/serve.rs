@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, deps: Deps, shutdown: impl Future<Outp
                 Ok((socket, _)) if clients.len() >= MAX_CLIENTS => drop(socket),
                 Ok((socket, peer)) => {
                     let span = tracing::info_span!("rtsp", viewer = %peer);
-                    clients.spawn(client(socket, peer.ip(), deps.clone()).instrument(span));
+                    clients.spawn(client(socket, peer, deps.clone()).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: let some close first.
@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, deps: Deps, shutdown: impl Future<Outp
     clients.shutdown().await;
 }
 
-async fn client(socket: TcpStream, peer: IpAddr, deps: Deps) {
+async fn client(socket: TcpStream, peer: SocketAddr, deps: Deps) {
     let mut session = Session::new(deps, Some(peer));
     let end = match converse(socket, &mut session).await {
         Ok(end) => end.to_owned(),
@@ -93,6 +93,7 @@ async fn converse(mut socket: TcpStream, session: &mut Session) -> io::Result<&'
                 None => std::future::pending().await,
             }
         };
+        let asked_to_leave = session.asked_to_leave();
         tokio::select! {
             // Requests first: a TEARDOWN must not wait for a fast camera.
             biased;
@@ -123,16 +124,28 @@ async fn converse(mut socket: TcpStream, session: &mut Session) -> io::Result<&'
             }
             alive = session.next_packets(&mut out, BATCH) => {
                 write(&mut writer, &out).await?;
+                session.sent(out.len());
                 out.clear();
                 // One key frame may have needed much; do not keep it.
                 out.shrink_to(BATCH);
                 if !alive {
+                    session.end_with("stream_ended");
                     return Ok("the stream ended or changed");
                 }
                 deadline = Instant::now() + SILENCE;
             }
-            () = expired => return Ok("expired"),
-            () = sleep_until(deadline) => return Ok("silent for too long"),
+            () = asked_to_leave => {
+                session.end_with("ended");
+                return Ok("sent away");
+            }
+            () = expired => {
+                session.end_with("expired");
+                return Ok("expired");
+            }
+            () = sleep_until(deadline) => {
+                session.end_with("slow");
+                return Ok("silent for too long");
+            }
         }
     }
 }

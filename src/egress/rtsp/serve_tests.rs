@@ -14,6 +14,7 @@ async fn server() -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<(
     let deps = Deps {
         registry: Arc::new(Registry::new()),
         access: Arc::new(Access::Open),
+        sessions: crate::http::SessionMetrics::unregistered().of("rtsp"),
         draining: Arc::default(),
     };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,6 +1,6 @@
 //! One client: what it has set up, what it is answered, what it is sent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::{Deps, outlet::Outlet, sdp};
 use crate::auth::{Action, Pass, Principal};
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
+use crate::http::Attended;
 use crate::media::{Frame, FrameKind, MediaTime, Quality, TrackId};
 use crate::rtp;
 
@@ -30,6 +31,7 @@ pub(super) struct Session {
     pub(super) deps: Deps,
     /// Where the client is.
     pub(super) peer: Option<IpAddr>,
+    remote: Option<SocketAddr>,
     /// Who it proved to be.
     pub(super) principal: Principal,
     id: String,
@@ -47,6 +49,7 @@ struct Playing {
     /// Sound from before the first picture is left out: its time lies before
     /// the one that RTP-Info announced.
     from: Option<MediaTime>,
+    attended: Attended,
 }
 
 /// What a URL means.
@@ -121,10 +124,11 @@ pub(super) fn refusal(fault: &Fault) -> Response {
 }
 
 impl Session {
-    pub(super) fn new(deps: Deps, peer: Option<IpAddr>) -> Self {
+    pub(super) fn new(deps: Deps, remote: Option<SocketAddr>) -> Self {
         Self {
             deps,
-            peer,
+            peer: remote.map(|remote| remote.ip()),
+            remote,
             principal: Principal::Anonymous,
             id: format!("{:016x}", rand::random::<u64>()),
             stream: None,
@@ -138,6 +142,31 @@ impl Session {
     pub(super) fn pass(&self) -> Option<Pass> {
         let stream = self.stream.as_ref()?.name().clone();
         Some(Pass::new(Arc::clone(&self.deps.access), self.principal.clone(), stream))
+    }
+
+    /// Packets of so many bytes went out to a client that plays.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Some(playing) = &mut self.playing {
+            playing.attended.sent(bytes);
+        }
+    }
+
+    /// Why it will have ended, as a metric label.
+    pub(super) fn end_with(&mut self, why: &'static str) {
+        if let Some(playing) = &mut self.playing {
+            playing.attended.end_with(why);
+        }
+    }
+
+    /// Returns once somebody wants a client that plays gone.
+    pub(super) fn asked_to_leave(&self) -> impl Future<Output = ()> + use<> {
+        let asked = self.playing.as_ref().map(|playing| playing.attended.asked_to_leave());
+        async move {
+            match asked {
+                Some(asked) => asked.cancelled().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Name of the stream in question, for the log.
@@ -260,7 +289,10 @@ impl Session {
                 info
             })
             .collect();
-        self.playing = Some(Playing { frames, first, from });
+        let principal = self.principal.clone();
+        let mut attended = self.deps.sessions.attend(stream.name(), principal, self.remote);
+        attended.shows(self.outlets.iter().map(Outlet::codec));
+        self.playing = Some(Playing { frames, first, from, attended });
         Ok(ok.with("RTP-Info", info.join(",")))
     }
 
@@ -274,6 +306,7 @@ impl Session {
 
     fn teardown(&mut self, request: &Request) -> Result<Response, Response> {
         self.check_session(request)?;
+        self.end_with("left");
         self.playing = None;
         self.outlets.clear();
         self.interest = None;

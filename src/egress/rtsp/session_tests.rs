@@ -24,6 +24,7 @@ fn yard() -> (Publisher, Session) {
     let deps = Deps {
         registry: Arc::new(registry),
         access: Arc::new(Access::Open),
+        sessions: crate::http::SessionMetrics::unregistered().of("rtsp"),
         draining: Arc::default(),
     };
     (publisher, Session::new(deps, None))
