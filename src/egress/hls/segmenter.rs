@@ -100,7 +100,9 @@ impl Segmenter {
             return;
         };
         let now = frame.dts.nanos();
-        if frame.kind == FrameKind::Audio {
+        // Over an outage it was not the sound alone that stopped; players do not
+        // bear a second without it when the camera is back (hls.js gives up).
+        if frame.kind == FrameKind::Audio || (frame.discontinuity && self.heard.is_some()) {
             self.heard = Some(now);
         }
         self.heard = self.heard.filter(|heard| nanos(now.saturating_sub(*heard)) <= SILENCE);

@@ -132,6 +132,28 @@ fn sound_that_stops_is_left_out_before_players_wait_for_it() {
 }
 
 #[test]
+fn sound_comes_back_with_its_picture() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    for n in 0..300 {
+        show.frame(1, n * 40, FrameKind::Audio, false);
+        show.play(n..n + 1);
+    }
+    // Six seconds later the picture is first, and its sound right behind it.
+    for n in 450..600 {
+        show.frame(
+            0,
+            n * 40,
+            if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta },
+            n == 450,
+        );
+        show.frame(1, n * 40 + 5, FrameKind::Audio, false);
+    }
+    assert!(multivariant(show.now()).contains("fLaC"));
+    // A second one would say that the sound came later.
+    assert_eq!(show.text().matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{}", show.text());
+}
+
+#[test]
 fn sound_alone_is_a_stream_too() {
     let mut show = Show::new(vec![sound()]);
     for n in 0..1_000 {
