@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session_table::{SessionLine, SessionStart};
 use super::sessions::OutputSessions;
-use crate::auth::Principal;
+use crate::auth::{Pass, Principal};
 use crate::media::{Codec, MediaKind, StreamName};
 
 /// How often the table is told.
@@ -32,12 +32,13 @@ impl Attended {
     pub(super) fn new(
         sessions: OutputSessions,
         stream: &StreamName,
-        principal: Principal,
+        pass: Option<&Pass>,
         remote: Option<SocketAddr>,
     ) -> Self {
         let ended = CancellationToken::new();
         let leave = ended.clone();
         let id = format!("{:08x}", rand::random::<u32>());
+        let principal = pass.map_or(Principal::Anonymous, |pass| pass.principal().clone());
         let start = SessionStart { id, stream: stream.main(), principal };
         let mut line = sessions.list(start, move || {
             leave.cancel();

@@ -9,7 +9,7 @@ use prometheus::{
 
 use super::attended::Attended;
 use super::session_table::{SessionLine, SessionStart, SessionTable};
-use crate::auth::Principal;
+use crate::auth::Pass;
 use crate::media::StreamName;
 
 /// Seconds from a viewer's request to its first picture, and to an answer:
@@ -147,15 +147,15 @@ impl OutputSessions {
     }
 
     /// Counts and lists a viewer of `stream` that a task of its own serves over
-    /// TCP, as long as it lasts. `remote` is where its connection comes from:
-    /// behind a proxy, that one.
+    /// TCP, as long as it lasts. `pass` says who it is, `remote` where its
+    /// connection comes from: behind a proxy, that one.
     pub fn attend(
         &self,
         stream: &StreamName,
-        principal: Principal,
+        pass: Option<&Pass>,
         remote: Option<SocketAddr>,
     ) -> Attended {
-        Attended::new(self.clone(), stream, principal, remote)
+        Attended::new(self.clone(), stream, pass, remote)
     }
 
     /// The counter of media bytes sent to viewers of a stream; kept by the

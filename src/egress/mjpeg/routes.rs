@@ -20,7 +20,7 @@ use super::Pictures;
 use super::newest::{interest, newest};
 use super::pictures::{Original, Width};
 use super::row::{BOUNDARY, Row, Shown};
-use crate::auth::{Pass, Principal};
+use crate::auth::Pass;
 use crate::bus::{Registry, Stream};
 use crate::fault::Code;
 use crate::http::{self, Problem, SessionMetrics};
@@ -206,9 +206,8 @@ async fn row(
         sessions.connected(asked_at.elapsed().as_secs_f64());
         sessions.first_frame(asked_at.elapsed().as_secs_f64());
         let pass = pass.map(|Extension(pass)| pass);
-        let principal = pass.as_ref().map_or(Principal::Anonymous, |pass| pass.principal().clone());
         let remote = remote.map(|Extension(ConnectInfo(remote))| remote);
-        let mut attended = sessions.attend(stream.name(), principal, remote);
+        let mut attended = sessions.attend(stream.name(), pass.as_ref(), remote);
         attended.shows_pictures();
         let row = Row::new(Arc::clone(&deps.pictures), stream, asked.width, asked.pace, pass);
         row.watched(attended).body(first, (place, interest))

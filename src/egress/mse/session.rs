@@ -15,7 +15,7 @@ use tracing::debug;
 use super::Mse;
 use super::hello::{Able, Choice, Message, choose, not_here, refusal};
 use super::mux::Mux;
-use crate::auth::{Pass, Principal};
+use crate::auth::Pass;
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
 use crate::fault::{Code, Fault};
 use crate::http::{Attended, Problem};
@@ -131,8 +131,7 @@ impl Session {
         let stop = self.mse.stop.clone();
         let mut line = Line::new(socket);
         let pass = self.pass.take();
-        let principal = pass.as_ref().map_or(Principal::Anonymous, |pass| pass.principal().clone());
-        let mut attended = sessions.attend(self.stream.name(), principal, self.remote);
+        let mut attended = sessions.attend(self.stream.name(), pass.as_ref(), self.remote);
         let ended = attended.asked_to_leave();
         let expired = async {
             match &pass {

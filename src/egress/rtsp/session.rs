@@ -289,8 +289,8 @@ impl Session {
                 info
             })
             .collect();
-        let principal = self.principal.clone();
-        let mut attended = self.deps.sessions.attend(stream.name(), principal, self.remote);
+        let pass = self.pass();
+        let mut attended = self.deps.sessions.attend(stream.name(), pass.as_ref(), self.remote);
         attended.shows(self.outlets.iter().map(Outlet::codec));
         self.playing = Some(Playing { frames, first, from, attended });
         Ok(ok.with("RTP-Info", info.join(",")))
