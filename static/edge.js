@@ -11,6 +11,11 @@ const JUMP = 1;
 /** …and sooner in its first seconds, which show the past in any case. */
 const EARLY_JUMP = 0.3;
 const EARLY_MS = 1500;
+/** Runs dry more than once within this time for one and the same reason: a player
+ *  goes on with the first picture that comes, and waits for each of the next ones. */
+const SPELL_MS = 1000;
+/** What was not touched for so long is not needed: half of it is given back. */
+const CALM_MS = 4000;
 
 /** How much faster than life a player runs that is behind by so many seconds; a
  *  little is left alone, since a change of speed is heard. */
@@ -22,6 +27,9 @@ export class Edge {
   #aim = LEAST_BEHIND;
   #timer = 0;
   #calm = performance.now();
+  /** The least that was in hand since, in seconds. */
+  #spare = Infinity;
+  #dry = -SPELL_MS;
   #began = performance.now();
   #stop = new AbortController();
 
@@ -48,10 +56,16 @@ export class Edge {
   }
 
   #ranDry() {
-    if (this.#video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) {
-      this.#aim = Math.min(this.#aim * 1.25 + 0.02, MOST_BEHIND);
-      this.#calm = performance.now();
-    }
+    if (this.#video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
+    this.#watchAnew();
+    if (performance.now() - this.#dry < SPELL_MS) return;
+    this.#dry = performance.now();
+    this.#aim = Math.min(this.#aim * 1.25 + 0.02, MOST_BEHIND);
+  }
+
+  #watchAnew() {
+    this.#calm = performance.now();
+    this.#spare = Infinity;
   }
 
   /** Data has come, or time has passed. */
@@ -71,10 +85,12 @@ export class Edge {
     }
     const rate = hurry(behind - this.#aim);
     if (video.playbackRate !== rate) video.playbackRate = rate;
-    // What a calm minute shows not to be needed is given back.
-    if (performance.now() - this.#calm > 10_000 && this.#aim > this.#least) {
-      this.#aim = Math.max(this.#least, this.#aim * 0.8);
-      this.#calm = performance.now();
+    this.#spare = Math.min(this.#spare, behind);
+    if (performance.now() - this.#calm > CALM_MS) {
+      // On a line with gusts the least in hand is next to nothing, and all is kept.
+      const unused = Math.max(0, Math.min(this.#spare, this.#aim) - this.#least);
+      this.#aim -= unused / 2;
+      this.#watchAnew();
     }
     if (video.paused && video.autoplay) video.play().catch(() => {});
   }

@@ -32,6 +32,15 @@ export const unreachable = () =>
     hint: "Check that it is running and that this device is on the network.",
   });
 
+/** A line that carries nothing but a key frame now and then. */
+export const narrowLine = () =>
+  new Fault({
+    code: "viewer.slow",
+    title: "The connection is too slow for this stream.",
+    detail: "Only key frames get through, one now and then.",
+    hint: "Move closer to the access point, or give this camera a `substream`, which is shown on slow connections.",
+  });
+
 /**
  * @param {string} detail
  * @param {string[]} tried candidates of the gateway, such as `10.0.0.5:8189/udp`

@@ -67,6 +67,16 @@ export class Session {
     return (await this.playing?.stats())?.frames ?? 0;
   }
 
+  /** Grows with whatever comes from the gateway, where that can be told. */
+  async signs() {
+    return (await this.playing?.stats())?.signs ?? 0;
+  }
+
+  /** Whether pictures are few because the line is narrow, where that can be told. */
+  async isNarrow() {
+    return (await this.playing?.isNarrow?.()) ?? false;
+  }
+
   stop() {
     this.attempt.abort(new DOMException("stopped", "AbortError"));
     this.screen.remove();
@@ -189,6 +199,8 @@ export class Ladder {
       this.#host.onBroken();
       session.stop();
       this.session = null;
+      // Not "live" while the next way, or the same one, begins.
+      this.#host.onState("connecting", null, 0);
       if (performance.now() - session.began < HARDLY_MS) throw fault;
       return null;
     }
@@ -265,7 +277,10 @@ export class Ladder {
         signal: attempt.signal,
         onEnd: session.ended.resolve,
       });
-      if (screen instanceof HTMLVideoElement) await firstPicture(screen, way, session, attempt.signal);
+      if (screen instanceof HTMLVideoElement) {
+        await firstPicture(screen, way, session, attempt.signal);
+        if (way.stands) await firstMove(screen, way, attempt.signal);
+      }
       return session;
     } catch (error) {
       session.stop();
@@ -286,6 +301,18 @@ async function firstPicture(video, way, session, signal) {
   const broke = session.ended.promise.then((fault) => Promise.reject(fault));
   broke.catch(() => {}); // It may break later, when nobody waits here any more.
   await Promise.race([there, broke]);
+}
+
+/** Resolves once the picture moves, or stands because somebody has to press play.
+ * A browser may show the first and buffer long segments before it goes on.
+ * @param {HTMLVideoElement} video @param {Way} way @param {AbortSignal} signal */
+async function firstMove(video, way, signal) {
+  const [began, end] = [video.currentTime, performance.now() + way.firstPictureMs];
+  while (!video.paused && video.currentTime === began) {
+    const title = `A first picture came over ${way.name}, and stands still.`;
+    if (performance.now() > end) throw new Fault({ code: "viewer.no_picture", title, retryAfter: 2 });
+    await sleep(50, signal);
+  }
 }
 
 /** Whether a fault is of one way of playing, not of the stream.

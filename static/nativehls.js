@@ -5,6 +5,13 @@ import { Loaded } from "./loaded.js";
 
 const TYPE = "application/vnd.apple.mpegurl";
 
+/** Whether the browser can change between a stream's two qualities by itself. Safari
+ *  can. Chromium 156 looks in the other playlist for the sequence number that was
+ *  next in the first, which says nothing (RFC 8216 §4.3.3.2): it stands at its first
+ *  picture for ever, or leaps.
+ * @param {HTMLVideoElement} video */
+const adapts = (video) => "getStartDate" in video;
+
 /** Why the browser's own HLS cannot show a video track; empty if it may.
  * @param {HTMLVideoElement} video
  * @param {import("./ways.js").Track | undefined} track */
@@ -24,6 +31,7 @@ export function canPlayHls(video, track) {
  */
 export async function playHls(video, { url, now, signal, onEnd }) {
   const playlist = url("index.m3u8");
+  if (!adapts(video) && !playlist.searchParams.has("quality")) playlist.searchParams.set("quality", "main");
   // Asked first because a media element cannot say why a playlist is refused.
   await request(playlist, { signal });
   const loaded = new Loaded(playlist);

@@ -28,7 +28,7 @@
 
 import { setIcon } from "./elements.js";
 import { build, draw, say, sizeOf } from "./face.js";
-import { Fault } from "./fault.js";
+import { Fault, narrowLine } from "./fault.js";
 import { Ladder } from "./ladder.js";
 import { dress } from "./look.js";
 import { Source } from "./source.js";
@@ -36,10 +36,23 @@ import { WAYS } from "./ways.js";
 
 /** Without a new picture for this long, the stream has stalled. */
 const STALL_MS = 2500;
+/** …and so long it may have, where the gateway is heard: on a line that has become
+ *  narrow it changes over to smaller pictures, or sends key frames alone. A session
+ *  opened anew would begin with the large ones again. */
+const HEARD_STALL_MS = 12_000;
+/** A gateway is heard if something came within this time. Browsers ask it every
+ *  2.5 s for a sign of life. */
+const HEARD_MS = 3000;
+/** While no picture comes, the gateway is asked so often whether the line is narrow. */
+const ASK_MS = 2000;
 /** A camera that is back gets this long to be seen in the session there is. */
 const RETURN_MS = 1500;
 /** Out of sight for this long, it is paused. */
 const OUT_OF_SIGHT_MS = 700;
+
+/** What has been seen of a session that begins: so many frames, at that time.
+ * @param {number} frames @param {number} at */
+const nothingSeen = (frames, at) => ({ frames, at, restarted: 0, signs: 0, heard: 0, patient: true, asked: 0, narrow: false });
 
 const NOTICES = /** @type {Record<string, string>} */ ({ "codec.audio_dropped": "No sound over" });
 
@@ -50,7 +63,7 @@ class PortholeCamera extends HTMLElement {
   #parts = build();
   #source = new Source(this, (before) => this.#onListed(before));
   #ladder = new Ladder(this.#host());
-  #seen = { frames: 0, at: 0, restarted: 0 };
+  #seen = nothingSeen(0, 0);
   /** @type {Fault | null} */
   #fault = null;
   #poster = "";
@@ -224,7 +237,10 @@ class PortholeCamera extends HTMLElement {
     const returned = before === "down" && now !== "down";
     if (this.state === "down" && (returned || (coded && coded !== codecs(this.#source.of(quality))))) return this.start();
     // Back, and seen at once where the session lived on; else anew.
-    if (before && before !== "live" && now === "live") this.#seen.at = performance.now() - this.#stallMs() + RETURN_MS;
+    if (before && before !== "live" && now === "live") {
+      this.#seen.at = performance.now() - this.#stallMs() + RETURN_MS;
+      this.#seen.patient = false;
+    }
     this.#show();
   }
 
@@ -250,7 +266,7 @@ class PortholeCamera extends HTMLElement {
     const [word] = [NOTICES[playing?.notice ?? ""]];
     this.#notice = word ? `${word} ${way.name}` : "";
     this.#fault = null;
-    this.#seen = { frames: -1, at: performance.now(), restarted: 0 };
+    this.#seen = nothingSeen(-1, performance.now());
     this.dataset.way = way.name;
     this.#mute(this.#muted);
     this.#setState("live");
@@ -310,7 +326,8 @@ class PortholeCamera extends HTMLElement {
   /** Why there is no picture, in the words nearest to the cause.
    * @returns {import("./fault.js").Told | null} */
   #told() {
-    const stalled = { title: "The camera sends no new pictures.", hint: "It may be restarting." };
+    const silent = { title: "The camera sends no new pictures.", hint: "It may be restarting." };
+    const stalled = this.#seen.narrow ? narrowLine() : silent;
     return this.#source.of(this.quality)?.error ?? this.#fault ?? (this.hasAttribute("stalled") ? stalled : null);
   }
 
@@ -329,12 +346,22 @@ class PortholeCamera extends HTMLElement {
   async #tick() {
     const { session } = this.#ladder;
     if (this.state !== "live" || !session) return this.#show();
-    const [frames, now] = [await session.frames(), performance.now()];
+    const frames = await session.frames();
+    // Asked for only where pictures fail to come.
+    const signs = frames === this.#seen.frames ? await session.signs() : this.#seen.signs;
+    const now = performance.now();
     if (session !== this.#ladder.session) return;
     const idle = session.screen instanceof HTMLVideoElement && (session.screen.paused || document.hidden);
     if (frames !== this.#seen.frames || idle) {
       this.#seen.frames = frames;
       this.#seen.at = now;
+      Object.assign(this.#seen, { patient: true, narrow: false });
+    }
+    if (signs !== this.#seen.signs) Object.assign(this.#seen, { signs, heard: now });
+    if (this.#hasStalled() && now - this.#seen.asked > ASK_MS) {
+      this.#seen.asked = now;
+      this.#seen.narrow = await session.isNarrow();
+      if (session !== this.#ladder.session) return;
     }
     this.#show();
     if (!this.#hasStalled()) return;
@@ -342,6 +369,8 @@ class PortholeCamera extends HTMLElement {
     // The camera sends, and we see nothing: the way is to blame.
     const listed = this.#source.of(session.quality);
     const sends = !listed || listed.state === "live";
+    const heard = this.#seen.patient && now - this.#seen.heard < HEARD_MS;
+    if (heard && now - this.#seen.at < HEARD_STALL_MS) return;
     if (sends && now - this.#seen.restarted > 5000) {
       this.#seen.restarted = now;
       this.#keepPicture();

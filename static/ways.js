@@ -26,11 +26,13 @@ import { canReceive, playWhep } from "./whep.js";
  * @property {number} [loss] share of packets that never came
  * @property {number} [roundTrip] milliseconds
  * @property {number} [delay] milliseconds behind the camera
+ * @property {number} [signs] of the gateway's life, a number that grows
  * @property {string} [path] such as `udp`
  *
  * @typedef {object} Playing
  * @property {string} notice code of what the stream does without
  * @property {() => Promise<Stats>} stats
+ * @property {() => Promise<boolean>} [isNarrow] whether the gateway finds the line too narrow for the stream
  *
  * @typedef {object} Way
  * @property {string} name
@@ -38,6 +40,7 @@ import { canReceive, playWhep } from "./whep.js";
  * @property {boolean} [silentWhenMuted] leaves the sound out while nobody listens
  * @property {number} tries before the next way's turn
  * @property {number} firstPictureMs from connected to the first picture
+ * @property {boolean} [stands] may show a first picture and never play on: it has to move
  * @property {(track: Track | undefined) => number} [stallMs] without a new picture for this long, it has stalled; else a time of the player's
  * @property {(track: Track | undefined) => string} refuses why it cannot show this video; empty if it can
  * @property {(screen: any, attempt: Attempt) => Promise<Playing>} play
@@ -71,6 +74,7 @@ export const WAYS = {
     screen: "video",
     // Some browsers buffer three segments.
     firstPictureMs: 15000,
+    stands: true,
     refuses: (track) => canPlayHls(probe, track),
     play: playHls,
   },

@@ -62,12 +62,13 @@ export async function playWhep(video, { url, now, tracks, patience, signal, onEn
     for (const kind of ["video", "audio"].filter(has)) peer.addTransceiver(kind, { direction: "recvonly" });
 
     // No waiting for our own candidates: the gateway learns them from our checks.
-    await peer.setLocalDescription(await peer.createOffer());
+    // Looking for them begins once we know through which servers (RFC 9725 §4.6).
+    const offer = await peer.createOffer();
     signal.throwIfAborted();
     const response = await request(endpoint, {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
-      body: peer.localDescription?.sdp,
+      body: offer.sdp,
       signal,
     });
     session = new URL(response.headers.get("Location") ?? "", response.url || endpoint);
@@ -78,18 +79,56 @@ export async function playWhep(video, { url, now, tracks, patience, signal, onEn
     const tried = candidates(sdp);
     const connected = whenConnected(peer, tried, patience, signal);
     connected.catch(() => {}); // Handled below, unless the next line throws first.
+    useServers(peer, response.headers.get("Link") ?? "");
+    await peer.setLocalDescription(offer);
     await peer.setRemoteDescription({ type: "answer", sdp });
     await connected;
     watch(peer, tried, signal, onEnd);
     return {
       notice: response.headers.get("Porthole-Notice") ?? "",
       stats: () => stats(peer, now),
+      isNarrow: () => isNarrow(session),
     };
   } catch (error) {
     signal.removeEventListener("abort", close);
     close();
     throw error;
   }
+}
+
+/** Asks the gateway whether it sends key frames alone, since the line carries no more.
+ * @param {URL | null} session */
+async function isNarrow(session) {
+  if (!session) return false;
+  const answer = await fetch(session, { cache: "no-store" }).catch(() => null);
+  return answer?.headers.get("Porthole-Notice") === "viewer.slow";
+}
+
+/** STUN and TURN servers of the gateway's, one `Link` each.
+ * @param {RTCPeerConnection} peer @param {string} links */
+function useServers(peer, links) {
+  const servers = iceServers(links);
+  if (!servers.length) return;
+  try {
+    peer.setConfiguration({ iceServers: servers });
+  } catch (error) {
+    // Such as a TURN server without a login: many viewers do without any.
+    console.warn(`The gateway's ICE servers cannot be used: ${error}`);
+  }
+}
+
+/** A `Link`, and a parameter of one: its value is quoted or a word. */
+const LINK = /<([^>]*)>((?:\s*;\s*[\w-]+=(?:"(?:[^"\\]|\\.)*"|[^\s;,"]+))*)/g;
+const PARAMETER = /([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))/g;
+
+/** `<turn:host>; rel="ice-server"; username="ann"; credential="…", <stun:host>; …`
+ * @param {string} links @returns {RTCIceServer[]} */
+function iceServers(links) {
+  return [...links.matchAll(LINK)].flatMap(([, urls, rest]) => {
+    const pairs = [...rest.matchAll(PARAMETER)].map(([, name, quoted, word]) => [name, quoted?.replace(/\\(.)/g, "$1") ?? word]);
+    const { rel, username, credential } = Object.fromEntries(pairs);
+    return rel === "ice-server" ? [{ urls, username, credential }] : [];
+  });
 }
 
 /** Where the gateway can be reached, as `address:port/udp`.
@@ -175,6 +214,7 @@ async function stats(peer, now) {
     loss: came ? Math.max(video.packetsLost ?? 0, 0) / came : 0,
     roundTrip: pair?.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000,
     delay: played ? now() - played : undefined,
+    signs: (pair?.bytesReceived ?? 0) + (pair?.responsesReceived ?? 0),
     path: report.get(pair?.localCandidateId)?.protocol,
   };
 }

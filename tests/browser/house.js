@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { afterEach } from "node:test";
 import { chromium } from "playwright-core";
 
 const TESTS = join(import.meta.dirname, "..");
@@ -155,9 +156,18 @@ export async function startHouse(mounts, more) {
   return house;
 }
 
+/** Of the test that runs. */
+const pages = new Set();
+// A test that fails leaves its pages open: they would play on, and cost the next one.
+afterEach(async () => {
+  await Promise.all([...pages].map((page) => page.close().catch(() => {})));
+  pages.clear();
+});
+
 /** A page that keeps what it complains about in `page.complaints`. */
 export async function openPage(browser, url, options = {}) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });
+  pages.add(page);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(`uncaught: ${error.message}`));
   page.on("console", (message) => {

@@ -30,7 +30,7 @@ export async function startLine(seed = 1) {
   let free = 0;
   near.on("message", (datagram, from) => {
     viewer = from;
-    if (line.gateway) far.send(datagram, line.gateway, "127.0.0.1");
+    if (line.gateway && !line.stopped) far.send(datagram, line.gateway, "127.0.0.1");
   });
   far.on("message", (datagram) => {
     const now = performance.now();

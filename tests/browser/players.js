@@ -7,49 +7,57 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { openPage } from "./house.js";
 
-const PAGE = "<!doctype html><link rel=icon href='data:,'><video muted autoplay playsinline></video>";
-const script = (name) => ({ path: join(import.meta.dirname, "node_modules", name) });
+const PAGE = "<!doctype html><link rel=icon href='data:,'>";
+const VIDEO = "<video muted autoplay playsinline></video>";
 
-/** Each starts to play `url` in the page and notes faults in `window.faults`. */
+/** Each begins to play `url` in `video`, and tells `fault` what goes wrong. */
 const PLAYERS = {
-  async hls(page, url) {
-    await page.addScriptTag(script("hls.js/dist/hls.min.js"));
-    await page.evaluate((url) => {
+  hls: {
+    script: "hls.js/dist/hls.min.js",
+    start(video, url, fault) {
       // Without the second setting hls.js never catches up what it lost by
       // starting: it would stay a part or two farther behind than it means to.
-      window.player = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2 });
-      player.on(Hls.Events.ERROR, (_, { details, fatal, reason }) => {
-        window.faults.push(`${details}${fatal ? " (fatal)" : ""} ${reason ?? ""}`);
-      });
+      const player = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.2 });
+      player.on(Hls.Events.ERROR, (_, { details, fatal, reason }) =>
+        fault(`${details}${fatal ? " (fatal)" : ""} ${reason ?? ""}`),
+      );
       player.loadSource(url);
-      player.attachMedia(document.querySelector("video"));
-    }, url);
+      player.attachMedia(video);
+      return player;
+    },
   },
-  async shaka(page, url) {
-    await page.addScriptTag(script("shaka-player/dist/shaka-player.compiled.js"));
-    await page.evaluate(async (url) => {
+  shaka: {
+    script: "shaka-player/dist/shaka-player.compiled.js",
+    async start(video, url, fault) {
       shaka.polyfill.installAll();
-      window.player = new shaka.Player();
-      await player.attach(document.querySelector("video"));
+      const player = new shaka.Player();
+      await player.attach(video);
       player.configure({ streaming: { lowLatencyMode: true, preferNativeHls: false } });
       // It calls a part that never came, and which it asks for again, critical.
-      player.addEventListener("error", ({ detail }) => window.faults.push(`shaka ${detail.code} ${detail.data}`));
-      await player.load(url).catch((error) => window.faults.push(`load ${error.code} (fatal) ${error.message}`));
-    }, url);
+      player.addEventListener("error", ({ detail }) => fault(`shaka ${detail.code} ${detail.data}`));
+      player.load(url).catch((error) => fault(`load ${error.code} (fatal) ${error.message}`));
+      return player;
+    },
   },
-  async chromium(page, url) {
-    await page.evaluate((url) => {
-      const video = document.querySelector("video");
-      video.addEventListener("error", () => window.faults.push(`${video.error.code} (fatal) ${video.error.message}`));
+  chromium: {
+    start(video, url, fault) {
+      video.addEventListener("error", () => fault(`${video.error.code} (fatal) ${video.error.message}`));
       video.src = url;
-    }, url);
+    },
   },
 };
 
 /** Players there are. */
 export const NAMES = Object.keys(PLAYERS);
 
-/** A site with a page for players: `{ origin, play, faults, close }`. */
+/** Loads the player `name` into a page, as `window.start(video, url, fault)`. */
+async function equip(page, name) {
+  const { script, start } = PLAYERS[name];
+  if (script) await page.addScriptTag({ path: join(import.meta.dirname, "node_modules", script) });
+  await page.addScriptTag({ content: `window.player = { ${start} }` });
+}
+
+/** A site with a page for players: `{ origin, play, wall, faults, close }`. */
 export async function startSite() {
   const server = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(PAGE));
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -61,11 +69,43 @@ export async function startSite() {
     close: () => server.close(),
     /** A page in which the player `name` has begun to show `url`. */
     async play(browser, name, url, patience = 30_000) {
-      const page = await openPage(browser, origin, { before: (page) => page.addInitScript(() => (window.faults = [])) });
-      await PLAYERS[name](page, url);
+      const page = await openPage(browser, origin);
+      await equip(page, name);
+      await page.evaluate(
+        async ([html, url]) => {
+          document.body.innerHTML = html;
+          window.faults = [];
+          await player.start(document.querySelector("video"), url, (fault) => window.faults.push(fault));
+        },
+        [VIDEO, url],
+      );
       await page
         .waitForFunction(() => document.querySelector("video").currentTime > 0.2, null, { timeout: patience })
         .catch(async ({ message }) => assert.fail(`${name}, ${url}: ${message}: ${await faults(page)}`));
+      return page;
+    },
+    /** A page in which the player `name` begins to play each of `urls`, by name;
+     *  `window.screens` has a video of each, with its `faults` and when it `waited`. */
+    async wall(browser, name, urls) {
+      const page = await openPage(browser, origin);
+      await equip(page, name);
+      await page.evaluate(
+        async ([html, urls]) => {
+          document.body.style = "display: grid; grid-template-columns: repeat(4, 1fr); font: 12px sans-serif";
+          window.screens = {};
+          for (const [kind, url] of Object.entries(urls)) {
+            const figure = document.body.appendChild(document.createElement("figure"));
+            figure.style.margin = 0;
+            figure.innerHTML = `${html}<figcaption>${kind}</figcaption>`;
+            const video = figure.firstChild;
+            video.style = "width: 100%; aspect-ratio: 16/9";
+            const screen = (window.screens[kind] = { video, faults: [], waited: [] });
+            video.addEventListener("waiting", () => screen.waited.push(performance.now()));
+            screen.player = await player.start(video, url, (fault) => screen.faults.push(fault));
+          }
+        },
+        [VIDEO, urls],
+      );
       return page;
     },
   };

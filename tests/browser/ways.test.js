@@ -66,6 +66,24 @@ for (const mount of ["h264-pcma", "h264-aac", "bframes"]) {
   });
 }
 
+test("MSE that ran dry keeps more in hand, and gives it back on a calm line", async () => {
+  const page = await open("bframes/?mode=mse");
+  await playing(page, "MSE");
+  const video = page.locator("video.shown");
+  // As on a line that comes in gusts; then what such a line costs.
+  for (let gust = 0; gust < 6; gust++) {
+    await video.evaluate((video) => video.dispatchEvent(new Event("waiting")));
+    await page.waitForTimeout(1100);
+  }
+  await video.evaluate((video) => (video.currentTime -= 0.8));
+  await page.waitForTimeout(2500);
+  const inHand = () => video.evaluate((video) => video.buffered.end(video.buffered.length - 1) - video.currentTime);
+  const kept = await inHand();
+  assert.ok(kept > 0.35, `${kept} s`);
+  await until("close to live", async () => (await inHand()) < 0.2, 20_000);
+  await page.close();
+});
+
 test("HLS in Chromium tells how far behind the camera it is, and at what rate it comes", async () => {
   const page = await open("h264-pcma/?mode=hls");
   await playing(page, "HLS", 30_000);
@@ -89,6 +107,25 @@ test("HLS in Chromium tells how far behind the camera it is, and at what rate it
   assert.ok(Math.abs(last().error) < 500, JSON.stringify(errors));
   // Some 55 kB a second.
   assert.ok(last().rate > 300_000 && last().rate < 700_000, JSON.stringify(errors));
+  await page.close();
+});
+
+test("a way that breaks is not called live while it begins anew", async () => {
+  const page = await open("h264-pcma/?mode=hls");
+  await playing(page, "HLS", 30_000);
+  await page.locator("video.shown").evaluate((video) => video.dispatchEvent(new Event("error")));
+  await page.waitForSelector("porthole-camera[data-state=connecting]", { timeout: 5000 });
+  await playing(page, "HLS", 30_000);
+  assert.deepEqual((await states(page)).map(({ state }) => state), ["connecting", "live", "connecting", "live"]);
+  await page.close();
+});
+
+test("HLS that never gets past its first picture is not called live, and MJPEG plays", async () => {
+  const page = await open("h264-pcma/?mode=hls,mjpeg", (page) =>
+    page.addInitScript(() => Object.defineProperty(HTMLMediaElement.prototype, "currentTime", { get: () => 0 })),
+  );
+  await playing(page, "MJPEG", 90_000);
+  assert.deepEqual((await states(page)).map(({ state, way }) => `${state} ${way}`), ["connecting ", "live MJPEG"]);
   await page.close();
 });
 

@@ -1,0 +1,194 @@
+// Every kind of camera over HLS in every player there is: hls.js and shaka-player
+// with low latency and Chromium's own, on a wall each; ffmpeg and GStreamer.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { ARTEFACTS, slack, startCameras, startChromium, startGateway, until } from "./house.js";
+import { startSite } from "./players.js";
+
+/** Streams: the camera's clips, pictures a second, whether there is sound, and the
+ *  stream that is its substream. */
+const KINDS = {
+  "gop-30s": { fps: 25 },
+  "gop-half": { fps: 25 },
+  "gop-10s": { clip: "long-gop", fps: 25, sound: true },
+  irregular: { fps: 25 },
+  "fps-1": { fps: 1 },
+  "fps-60": { fps: 60 },
+  bframes: { fps: 25, sound: true },
+  h265: { clip: "h265-aac", fps: 25, sound: true },
+  aac: { clip: "h264-aac", fps: 25, sound: true },
+  opus: { clip: "h264-opus", fps: 25, sound: true },
+  g711: { clip: "gop-1s", fps: 25, sound: true },
+  "audio-only": { clip: "latm", fps: 0, sound: true },
+  changing: { clip: "gop-1s+small", fps: 25 },
+  substream: { clip: "gop-1s", fps: 25, sound: true, substream: "small-pcma" },
+};
+/** How long each plays in seconds. */
+const WATCHED = Number(process.env.HLS_SECONDS ?? 30);
+/** How much of that may be lost to standing still, in seconds. */
+const STILL = 2;
+/** How long a program may take until it shows something, in seconds. */
+const BEFORE = 8;
+/** Chromium 156 ends with an error where it has all it wants of a playlist before it
+ *  begins to play; so it gets segments of which two are all it wants to have. */
+const HLS = { low: { always: true }, long: { always: true, segment: "6s" } };
+/** What players tell of a machine that is slow for a moment: a short stand, a request
+ *  that took long or was given up, no picture before the first key frame. */
+const HARMLESS = /^(bufferStalledError|bufferNudgeOnStall|bufferSeekOverHole|bufferAppendNoProgress|aborted|\w+LoadTimeOut)\b/;
+/** Chromium decodes no H.265. */
+const SHOWN = Object.keys(KINDS).filter((kind) => kind !== "h265");
+/** Its own player ends with an error where the ten seconds that it fetches before it
+ *  begins have no key frame, and shaka-player may never begin there. ffmpeg 5.1 reads no
+ *  second init segment. */
+const SPARED = { shaka: ["gop-30s"], chromium: ["gop-30s"], ffmpeg: ["changing"] };
+const kindsOf = (name, kinds) => kinds.filter((kind) => !SPARED[name]?.includes(kind));
+const PICTURE = /last-message = chain.*video|^0,/;
+const SOUND = /last-message = chain.*audio|^1,/;
+const PROGRAMS = {
+  ffmpeg: (url) => ["ffmpeg", "-v", "error", "-i", url, "-map", "0", "-f", "framecrc", "-"],
+  gstreamer: (url) => {
+    const sink = (kind) => `${kind}-sink=fakesink name=${kind} silent=false sync=true`;
+    return ["gst-launch-1.0", "-v", "playbin3", `uri=${url}`, sink("video"), sink("audio")];
+  },
+};
+const gateways = {};
+let cameras, browser, site, stretch;
+
+before(async () => {
+  stretch = slack();
+  site = await startSite();
+  const clips = Object.entries(KINDS).map(([kind, { clip }]) => (clip ? `${kind}=${clip}` : kind));
+  cameras = await startCameras([...clips, "small-pcma"]);
+  browser = await startChromium();
+  const url = (name) => `rtsp://127.0.0.1:${cameras.port}/${name}`;
+  const stream = ([kind, { substream }]) => [kind, substream ? { source: url(kind), substream: url(substream) } : url(kind)];
+  const streams = Object.fromEntries(Object.entries(KINDS).map(stream));
+  for (const [name, hls] of Object.entries(HLS)) {
+    gateways[name] = await startGateway(streams, { cors: [site.origin], hls });
+  }
+});
+
+after(async () => {
+  await browser?.close();
+  await Promise.all(Object.values(gateways).map((gateway) => gateway.stop()));
+  await cameras?.stop();
+  site?.close();
+});
+
+/** The playlist of a stream, from a host of its own: a browser opens six connections
+ *  to one. */
+function index(gateway, kind, host = "127.0.0.1") {
+  const url = new URL(`${kind}/index.m3u8`, gateways[gateway].base);
+  url.hostname = host;
+  return url.href;
+}
+
+/** Waits for three segments and, where the playlist ends, a key frame that will be there
+ *  for a while: players begin there, and where the next is more than two seconds ahead
+ *  hls.js and shaka may wait for ever. */
+const key = (gateway, kind) =>
+  until(`${gateway}: a key frame of ${kind}`, async () => {
+    const list = await (await fetch(new URL(`${kind}/hls/media.m3u8`, gateways[gateway].base))).text();
+    const pieces = list.split("#EXTINF");
+    const parts = pieces.at(-1).split("#EXT-X-PART:");
+    return pieces.length > 3 && parts.length < 10 && /INDEPENDENT=YES/.test(parts[1]);
+  }, 120_000);
+
+/** What a wall's videos have shown so far. */
+const look = (page) =>
+  page.evaluate(() => {
+    const of = ({ video, faults, waited }) => ({
+      time: video.currentTime,
+      pictures: video.getVideoPlaybackQuality().totalVideoFrames,
+      sound: video.webkitAudioDecodedByteCount,
+      faults,
+      waited: waited.length,
+      width: video.videoWidth,
+    });
+    return Object.fromEntries(Object.entries(window.screens).map(([kind, screen]) => [kind, of(screen)]));
+  });
+
+/** What went wrong with each kind in a player that runs in Chromium. */
+async function wall(name, gateway) {
+  const kinds = kindsOf(name, SHOWN);
+  await Promise.all(kinds.map((kind) => key(gateway, kind)));
+  if (kinds.includes("gop-30s")) await key(gateway, "gop-30s");
+  const page = await site.wall(browser, name, Object.fromEntries(kinds.map((kind) => [kind, index(gateway, kind, `${kind}.localhost`)])));
+  const plays = ({ time, faults }) => time > 0.2 || faults.some((fault) => /fatal/.test(fault));
+  await until(`${name} plays`, async () => Object.values(await look(page)).every(plays), 40_000).catch(() => {});
+  await page.waitForTimeout(4000); // It finds its distance to live.
+  const begun = await look(page);
+  await page.waitForTimeout(WATCHED * 500);
+  // As a phone does whose link has become weak.
+  if (name === "hls") await page.evaluate(() => (window.screens.substream.player.loadLevel = 0));
+  await page.waitForTimeout(WATCHED * 500);
+  const ended = await look(page);
+  await page.screenshot({ path: join(ARTEFACTS, `hls-kinds-${name}.png`) });
+  const wrong = {};
+  // Others may have come meanwhile.
+  const lost = STILL * Math.max(stretch, slack());
+  for (const kind of kinds) {
+    const { fps, sound } = KINDS[kind];
+    const [from, to] = [begun[kind], ended[kind]];
+    const [shown, pictures, waited] = [to.time - from.time, to.pictures - from.pictures, to.waited - from.waited];
+    const said = to.faults.slice(from.faults.length);
+    console.log(`${name}, ${kind}: ${shown.toFixed(1)} s and ${pictures} pictures in ${WATCHED} s; stood ${waited} times; ${said}`);
+    const found = to.faults.filter((fault) => /fatal/.test(fault) || !HARMLESS.test(fault));
+    // hls.js takes some seconds to change.
+    const most = name === "hls" && kind === "substream" ? lost + 6 : lost;
+    if (shown < WATCHED - most) found.push(`${shown} s shown`);
+    if (pictures < (WATCHED - most) * fps * 0.9) found.push(`${pictures} pictures`);
+    if (sound && !(to.sound > from.sound)) found.push("no sound");
+    if (name === "hls" && kind === "substream" && to.width !== 320) found.push(`still ${to.width} wide`);
+    if (found.length) wrong[kind] = found;
+  }
+  if (page.complaints.length) wrong.page = page.complaints;
+  await page.close();
+  return wrong;
+}
+
+/** What went wrong with a kind in a program that plays until it is ended. */
+async function watch(name, kind) {
+  await key("low", kind);
+  const [program, ...args] = PROGRAMS[name](index("low", kind));
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const ended = new Promise((resolve) => child.on("exit", resolve));
+  let [pictures, sounds] = [0, 0];
+  const found = [];
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    pictures += PICTURE.test(line) ? 1 : 0;
+    sounds += SOUND.test(line) ? 1 : 0;
+    if (/ERROR|WARNING/.test(line)) found.push(line);
+  });
+  // GStreamer 1.22 trips over the name of FLAC in MP4, and plays it.
+  createInterface({ input: child.stderr }).on("line", (line) => line.includes("gst_caps_append") || !line || found.push(line));
+  const early = await Promise.race([ended, new Promise((resolve) => setTimeout(() => resolve("plays"), WATCHED * 1000))]);
+  if (early !== "plays") found.push(`ended with ${early}`);
+  child.kill("SIGKILL");
+  await ended;
+  console.log(`${name}, ${kind}: ${pictures} pictures and ${sounds} pieces of sound in ${WATCHED} s; ${found.slice(0, 5)}`);
+  const { fps, sound } = KINDS[kind];
+  if (pictures < (WATCHED - BEFORE * stretch) * fps) found.push(`${pictures} pictures`);
+  if (sound && pictures + sounds <= WATCHED * fps) found.push(`${sounds} pieces of sound`);
+  return found;
+}
+
+for (const name of ["hls", "shaka"]) {
+  test(`${name} plays every kind of camera`, async () => assert.deepEqual(await wall(name, "low"), {}));
+}
+
+test("Chromium's own player plays every kind of camera", async () => assert.deepEqual(await wall("chromium", "long"), {}));
+
+test("ffmpeg and GStreamer play every kind of camera", async () => {
+  const wrong = {};
+  for (const name of Object.keys(PROGRAMS)) {
+    for (const kind of kindsOf(name, Object.keys(KINDS))) wrong[`${name}, ${kind}`] = watch(name, kind);
+  }
+  for (const [what, found] of Object.entries(wrong)) wrong[what] = await found;
+  const faulty = Object.entries(wrong).filter(([, found]) => Object.keys(found).length);
+  assert.deepEqual(Object.fromEntries(faulty), {});
+});
