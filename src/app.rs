@@ -17,9 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, response::IntoResponse};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,11 +34,11 @@ use crate::egress::mse::{self, Mse};
 use crate::egress::rtsp;
 use crate::egress::whep::{self, Whep};
 use crate::fault::Code;
-use crate::http::{self, Gate, HttpMetrics, Listener, Problem};
+use crate::http::{self, Front, Gate, HttpMetrics, Listener, Problem};
 use crate::ingest::{IngestMetrics, Pullers};
 use crate::metrics::{self, ConfigMetrics};
 use crate::traces::Traces;
-use crate::{go2rtc, pages};
+use crate::{go2rtc, memory, pages};
 
 use self::reload::Live;
 use self::streams::Streams;
@@ -103,18 +101,16 @@ impl App {
     ///
     /// A port that cannot be bound; nothing has been started then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let viewer = Listener::bind("viewer", "listen", config.listen).await?;
+        let viewer = Listener::bind("viewer", "listen", config.listen)?;
         let tls = match &config.tls {
             Some(files) => Some(http::Tls::load(files).map_err(io::Error::from)?),
             None => None,
         };
         let secure = tls.is_some();
         let viewer = viewer.with_caps(config.caps.clone()).with_tls(tls.clone());
-        let admin = Listener::bind("admin", "admin.listen", config.admin_listen).await?;
+        let admin = Listener::bind("admin", "admin.listen", config.admin_listen)?;
         let rtsp_listener = match config.rtsp.listen {
-            Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(taken("rtsp.listen", address))?)
-            }
+            Some(address) => Some(http::listen(address).map_err(taken("rtsp.listen", address))?),
             None => None,
         };
 
@@ -133,6 +129,10 @@ impl App {
         let sessions = http::SessionMetrics::register(&families)?;
         let sessions_table = sessions.table();
 
+        let (open, table) = (http_metrics.clone(), sessions.table());
+        let people = move || table.count() + open.open("viewer");
+        tasks.spawn(memory::give_back(people, stop.clone()));
+
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
         let access = Access::new(config.access.clone(), AuthMetrics::register(&families)?);
@@ -145,7 +145,7 @@ impl App {
         let whep_config = whep::Config { max_viewers: viewers, ..config.webrtc.clone() };
         let bound = Whep::bind(whep_config, whep_metrics).await;
         let whep = bound.map_err(taken("webrtc.listen", webrtc))?;
-        let hls = Hls::new(config.hls.clone(), hls::Metrics::register(&families)?)?;
+        let hls = Hls::new(config.hls.clone(), hls::Metrics::register(&families, &sessions)?)?;
         families.register(Box::new(hls.collector()?))?;
         let picture_metrics =
             mjpeg::Metrics::register(&families)?.counting_panics(ingest_metrics.panics());
@@ -164,6 +164,7 @@ impl App {
             bus: bus_metrics,
             pullers: Arc::new(Pullers::start()?),
             ingest: ingest_metrics,
+            sessions: sessions.clone(),
             stop: stop.clone(),
             tasks: tasks.clone(),
             table: Mutex::default(),
@@ -177,6 +178,7 @@ impl App {
             config: Mutex::new(config),
             layers: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
+            by_api: AtomicBool::new(false),
         });
         tasks.spawn(expiry::keep(whep.clone(), access.clone(), stop.clone()));
         if let Some(listener) = rtsp_listener {
@@ -208,6 +210,8 @@ impl App {
             draining,
         };
         let admin_gate = Gate { loopback: admin.address()?.ip().is_loopback(), ..gate.clone() };
+        let hls =
+            Arc::new(hls::Deps { registry: registry.clone(), hls, sessions: sessions.clone() });
         let viewers = Router::new()
             .merge(api::viewer_routes(api::Deps { registry: registry.clone(), access }))
             .merge(whep::routes(whep::Deps { registry: registry.clone(), whep }))
@@ -221,24 +225,18 @@ impl App {
                 rows: Arc::new(Semaphore::new(viewers)),
                 sessions: sessions.clone(),
             }))
-            .merge(hls::routes(hls::Deps { registry: registry.clone(), hls, sessions }))
+            .merge(hls::routes(Arc::clone(&hls)))
             .merge(pages::routes(registry.clone(), &embed));
         let viewers = viewers
             .clone()
             .merge(go2rtc::routes(&viewers))
-            .fallback(async || Problem::from(Code::StreamUnknown).into_response())
-            .layer(from_fn_with_state(http::Offers::new(http_metrics.clone()), http::queue_offers))
-            .layer(from_fn_with_state(gate, http::guard))
-            .layer(from_fn_with_state(policy, http::cross_origin));
+            .fallback(async || Problem::from(Code::StreamUnknown).into_response());
         let admins = api::admin_routes(readiness, families, registry, live, sessions_table)
-            .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
-            .layer(from_fn_with_state(admin_gate, http::guard));
-        for (listener, router) in [(viewer, viewers), (admin, admins)] {
-            let router = router.layer(from_fn(http::whole_body));
-            let router =
-                router.layer(from_fn_with_state(http_metrics.clone(), http::count_requests));
-            tasks.spawn(http::serve(listener, router, http_metrics.clone(), stop.clone()));
-        }
+            .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"));
+        let viewers = Front::of_viewers(gate).before_both(viewers, hls::shortcut(&hls));
+        let admins = Front::of_admins(admin_gate).before(admins);
+        tasks.spawn(http::serve(viewer, viewers, http_metrics.clone(), stop.clone()));
+        tasks.spawn(http::serve(admin, admins, http_metrics, stop));
         app.readiness.ready();
         Ok(app)
     }

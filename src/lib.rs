@@ -25,11 +25,12 @@
 //! egress, api, pages, go2rtc → auth, http          config → each room's Config type
 //! ```
 //!
-//! `fault` (the one catalogue of faults), `networks`, `secret` and `threads` are leaves that every
-//! room may know; `rtp` (headers, reports, and frames cut into payloads, for
-//! every output that speaks RTP) knows `media` alone. The
-//! catalogue stands apart from `http`, which maps it to statuses, because the
-//! camera side raises faults and knows no HTTP.
+//! `fault` (the one catalogue of faults), `memory` (what a crowd has left is given
+//! back), `metrics`, `networks`, `secret` and `threads` are leaves that every room
+//! may know; `rtp` (headers, reports, and frames cut into payloads,
+//! for every output that speaks RTP) knows `media` alone. The catalogue stands
+//! apart from `http`, which maps it to statuses, because the camera side raises
+//! faults and knows no HTTP.
 //! `tests/architecture.rs` reads every `use` and fails on a wrong arrow.
 //!
 //! # Invariants
@@ -55,6 +56,7 @@ pub mod go2rtc;
 pub mod http;
 pub mod ingest;
 pub mod media;
+mod memory;
 pub mod metrics;
 pub mod networks;
 pub mod pages;

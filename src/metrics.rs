@@ -3,8 +3,11 @@
 //!
 //! Each room registers its own families beside what they count.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// The commit that was built, where the builder said it (`deploy/Dockerfile`).
@@ -30,6 +33,19 @@ pub fn registry() -> prometheus::Result<Registry> {
     #[cfg(target_os = "linux")]
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
     Ok(registry)
+}
+
+/// Drops every series of `family` that is about `stream`, whatever its other
+/// labels are: names come and go for as long as the program runs.
+pub fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, stream: &str) {
+    for metric in family.collect().iter().flat_map(MetricFamily::get_metric) {
+        let labels = metric.get_label().iter();
+        let labels: HashMap<&str, &str> = labels.map(|one| (one.name(), one.value())).collect();
+        if labels.get("stream") == Some(&stream) {
+            // Somebody else was faster, at the worst.
+            let _ = family.remove(&labels);
+        }
+    }
 }
 
 /// Whether the configuration in force is the one that was written.
@@ -90,6 +106,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn of_a_stream_that_is_forgotten_no_series_is_left_and_of_others_all_are() {
+        let family = IntCounterVec::new(Opts::new("x", "y"), &["stream", "output"]).unwrap();
+        for (stream, output) in [("yard", "whep"), ("yard", "hls"), ("yard/sub", "hls")] {
+            family.with_label_values(&[stream, output]).inc();
+        }
+        forget(&family, "yard");
+        let left = family.collect();
+        let [metric] = left[0].get_metric() else { panic!("{left:?}") };
+        assert!(metric.get_label().iter().any(|label| label.value() == "yard/sub"));
+    }
 
     #[test]
     fn a_refused_configuration_leaves_the_time_of_the_last_one() {

@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use porthole::app::App;
 use porthole::cli::demo_camera;
@@ -114,7 +114,9 @@ async fn streams_come_change_and_go_and_the_others_lose_no_frame() {
     let house = House::of(&yaml).await;
     let base = format!("http://{}", house.app.viewer_address());
     app_support::listed(&base, "one", |stream| stream["state"] == "live").await;
-    let viewer = tokio::spawn(app_support::watch(base.clone(), "one/mse"));
+    let seen = Arc::<AtomicUsize>::default();
+    let watch = app_support::watch_counted(base.clone(), "one/mse", Arc::clone(&seen));
+    let viewer = tokio::spawn(watch);
 
     let (status, added) =
         house.ask("POST", "streams", json!({ "name": "two", "source": two.url })).await;
@@ -152,6 +154,11 @@ async fn streams_come_change_and_go_and_the_others_lose_no_frame() {
     let text = app_support::get(&format!("http://{}/metrics", house.app.admin_address())).await.1;
     let connects = "porthole_source_connects_total{result=\"ok\",stream=\"one\"} 1\n";
     assert!(text.contains(connects), "{text}");
+    // A quick machine has done all of this within few pictures.
+    let until = Instant::now() + Duration::from_secs(20);
+    while seen.load(Ordering::Relaxed) <= 10 && !viewer.is_finished() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     house.app.stop().await;
     let times = viewer.await.unwrap();
     assert!(times.len() > 10, "{}", times.len());
@@ -366,6 +373,32 @@ async fn a_hands_change_and_an_apis_are_both_in_force() {
     // The watch sees what we wrote, too, and nothing comes of it.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(names().await, ["yard", "hand", "gate"]);
+    house.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_counted_once_whoever_makes_it() {
+    let house = House::of("streams:\n  yard: rtsp://127.0.0.1:1/a\n").await;
+    let metrics = format!("http://{}/metrics", house.app.admin_address());
+    let reloads = async || {
+        let text = app_support::get(&metrics).await.1;
+        let series = "porthole_config_reloads_total{result=\"ok\"} ";
+        text.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse::<u32>().unwrap()
+    };
+    for (n, body) in [(1, json!({ "on_demand": true })), (2, json!({ "on_demand": false }))] {
+        assert_eq!(house.ask("PATCH", "streams/yard", body).await.0, 200);
+        assert_eq!(reloads().await, n);
+        // The watch has seen the file by then.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(reloads().await, n, "what we wrote is no news");
+    }
+    let text = fs::read_to_string(house.path()).unwrap();
+    fs::write(house.path(), format!("{text}  hand: rtsp://127.0.0.1:1/h\n")).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while reloads().await != 3 {
+        assert!(Instant::now() < until, "{} reloads", reloads().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     house.app.stop().await;
 }
 

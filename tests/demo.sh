@@ -1,11 +1,12 @@
 # To be sourced: `start_demo [PORTHOLE]` starts `porthole demo` on free ports of
 # loopback, waits until its camera is live, and sets `pages` to the page's URL
 # and `origin` to one whose pages may read its answers. It ends with the script.
+# With `webrtc_listen` set its media is elsewhere.
 start_demo() {
   local program=${1:-$(dirname "${BASH_SOURCE[0]}")/../target/debug/porthole} listen=127.0.0.1:0
   origin=https://viewer.example
   demo_log=$(mktemp)
-  env -i PATH="$PATH" PORTHOLE__LISTEN=$listen PORTHOLE__ADMIN__LISTEN=$listen PORTHOLE__WEBRTC__LISTEN=$listen \
+  env -i PATH="$PATH" PORTHOLE__LISTEN=$listen PORTHOLE__ADMIN__LISTEN=$listen PORTHOLE__WEBRTC__LISTEN="${webrtc_listen:-$listen}" \
     PORTHOLE__RTSP__LISTEN=$listen PORTHOLE__CORS="[\"$origin\"]" \
     "$program" demo --log-format json >"$demo_log" 2>&1 &
   demo=$!

@@ -1,12 +1,18 @@
-//! `deploy/porthole.yaml` names every key with the value it has anyway.
+//! `deploy/porthole.yaml` names every key with the value it has anyway, and
+//! `deploy/faults.md` every fault.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+
+mod table_support;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use porthole::config::{Config, ConfigFaults, Layers};
+use porthole::fault::Code;
+use porthole::http::Problem;
 use serde_json::Value;
+use table_support::Document;
 
 /// A key that nothing is likely to be called.
 const NO_KEY: &str = "zzzzzzzzzzzzzzzz";
@@ -186,6 +192,30 @@ fn the_schema_names_every_key_and_no_other_with_the_default_it_has() {
             defaults(&schema["properties"][inner], value, &format!("{key}.{inner}"));
         }
     }
+}
+
+/// Where it says that these are all keys there are.
+#[test]
+fn the_readme_names_every_key() {
+    let readme = fs::read_to_string(in_repository("README.md")).unwrap();
+    let yaml = readme.split("These are\nall keys there are").nth(1).expect("it says so");
+    let yaml = yaml.split("```").nth(1).unwrap().strip_prefix("yaml\n").unwrap();
+    let named: BTreeSet<&str> = yaml.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let mut known = BTreeSet::new();
+    known_keys(&[], &mut known);
+    let last = |key: &String| key.rsplit('.').next().unwrap().to_owned();
+    let missing: Vec<_> = known.iter().filter(|key| !named.contains(last(key).as_str())).collect();
+    assert!(missing.is_empty(), "README.md does not name {missing:?}");
+}
+
+#[test]
+fn deploy_faults_md_names_every_code_with_its_words_and_no_other() {
+    let row = |code: Code| {
+        let (status, sentence, hint) = (Problem::status(code), code.sentence(), code.hint());
+        format!("| `{}` | {} | {sentence} | {hint} |\n", code.as_str(), status.as_u16())
+    };
+    let rows: String = Code::ALL.into_iter().map(row).collect();
+    Document::open("deploy/faults.md").assert_rows(&rows);
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn camera(video: &str, audio: Audio) -> String {
     let deps = Deps { registry, hls, sessions };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/yard/index.m3u8", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, routes(deps)).await });
+    tokio::spawn(async move { axum::serve(listener, routes(Arc::new(deps))).await });
 
     let began = Instant::now();
     tokio::spawn(async move {

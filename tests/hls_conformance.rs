@@ -40,7 +40,7 @@ const CHANGE: i64 = 20;
 /// skip what is older than twelve seconds.
 fn config() -> Config {
     let (segment, window) = (Duration::from_secs(1), Duration::from_secs(14));
-    Config { always: true, segment, window, ..Config::default() }
+    Config { always: true, segment, window: Some(window), ..Config::default() }
 }
 
 fn smaller() -> Arc<Tracks> {

@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 const WINDOW: Duration = Duration::from_secs(120);
 
 fn config(dir: &Path) -> Config {
-    Config { always: true, window: WINDOW, dir: Some(dir.to_owned()), ..Config::default() }
+    Config { always: true, window: Some(WINDOW), dir: Some(dir.to_owned()), ..Config::default() }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -38,7 +38,8 @@ impl Proxy {
              \x20 upstream porthole {{ server {origin}; keepalive 32; }}\n\
              \x20 server {{\n    listen unix:{at}/socket;\n    location / {{\n\
              \x20     proxy_pass http://porthole;\n      proxy_http_version 1.1;\n\
-             \x20     proxy_set_header Connection \"\";\n      proxy_cache hls;\n\
+             \x20     proxy_set_header Connection \"\";\n\
+             \x20     proxy_set_header Host {origin};\n      proxy_cache hls;\n\
              \x20     proxy_cache_lock on;\n      proxy_cache_lock_timeout 30s;\n\
              \x20     proxy_cache_lock_age 30s;\n    }}\n  }}\n}}\n"
         );

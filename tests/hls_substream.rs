@@ -6,14 +6,15 @@ mod hls_support;
 
 use std::time::Duration;
 
-use hls_support::gateway::{FIRST, Gateway, seven_seconds};
+use hls_support::gateway::{FIRST, Gateway, heard, seven_seconds};
 use porthole::bus::{Publisher, SourceState};
 use porthole::egress::hls::Config;
 use porthole::fault::Code;
+use porthole::media::Draft;
 use tokio::time::Instant;
 
-async fn publish(publisher: &mut Publisher) {
-    for frame in seven_seconds() {
+async fn publish(publisher: &mut Publisher, frames: Vec<Draft>) {
+    for frame in frames {
         publisher.publish(frame);
         tokio::task::yield_now().await;
     }
@@ -27,7 +28,7 @@ fn always() -> Config {
 async fn both() -> (Gateway, Publisher) {
     let (mut gateway, mut sub) = Gateway::start_pair(always()).await;
     gateway.publish_all(&seven_seconds()).await;
-    publish(&mut sub).await;
+    publish(&mut sub, seven_seconds()).await;
     (gateway, sub)
 }
 
@@ -76,6 +77,24 @@ async fn who_names_a_quality_gets_that_alone_and_the_other_is_not_pulled() {
     let index = gateway.get("index.m3u8?quality=sub").await.text().await.unwrap();
     assert_eq!(uris(&index), ["hls/sub/media.m3u8"], "{index}");
     assert_eq!(*stream.watch_interest().borrow(), 1);
+}
+
+#[tokio::test]
+async fn qualities_of_which_one_has_no_sound_are_not_offered_together() {
+    let (mut gateway, mut sub) = Gateway::start_pair(always()).await;
+    gateway.publish_all(&heard(seven_seconds())).await;
+    publish(&mut sub, seven_seconds()).await;
+    let index = gateway.get("index.m3u8").await.text().await.unwrap();
+    assert_eq!(uris(&index), ["hls/media.m3u8"], "hls.js would end: {index}");
+    assert!(!gateway.text("").await.contains("RENDITION-REPORT"));
+    let index = gateway.get("index.m3u8?quality=sub").await.text().await.unwrap();
+    assert_eq!(uris(&index), ["hls/sub/media.m3u8"], "{index}");
+
+    let (mut gateway, mut sub) = Gateway::start_pair(always()).await;
+    gateway.publish_all(&heard(seven_seconds())).await;
+    publish(&mut sub, heard(seven_seconds())).await;
+    let index = gateway.get("index.m3u8").await.text().await.unwrap();
+    assert_eq!(uris(&index), ["hls/media.m3u8", "hls/sub/media.m3u8"], "{index}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,7 +105,7 @@ async fn a_browser_gets_http_2_and_an_old_client_http_1() {
     app.stop().await;
 }
 
-/// The value of a metric without labels.
+/// The value of a metric, by its name and labels.
 async fn metric(app: &porthole::app::App, name: &str) -> Option<String> {
     let text = app_support::get(&format!("http://{}/metrics", app.admin_address())).await.1;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -223,5 +223,31 @@ async fn nobody_holds_a_connection_without_a_request() {
     for (who, took) in [("silent", a), ("handshake", b), ("h1", c), ("h2", d), ("preface", e)] {
         assert!(took < Duration::from_secs(11), "{who} stayed for {took:?}");
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_over_http_2_and_opens_no_window_is_sent_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = certificate(folder.path());
+    let app = app_support::configured(&yaml(folder.path())).await;
+    let stream = connect(app.viewer_address(), &trusted, "h2").await.unwrap();
+    let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let asked = (0..50).map(|_| sender.send_request(get("/porthole.js")));
+    let answers = futures_util::future::try_join_all(asked).await.unwrap();
+    assert!(answers.iter().all(|answer| answer.status() == StatusCode::OK));
+
+    // It answers every ping, as who is there does.
+    let begun = Instant::now();
+    let ended = timeout(PATIENCE * 2, connection).await;
+    assert!(ended.is_ok(), "it holds fifty answers after {:?}", begun.elapsed());
+    let refused = "porthole_http_rejected_total{reason=\"idle\"}";
+    assert_eq!(metric(&app, refused).await.as_deref(), Some("1"));
+    drop(answers);
     app.stop().await;
 }

@@ -4,6 +4,7 @@
 mod hls_support;
 mod mse_support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use hls_support::gateway::{later, pictures};
 use mse_support::{House, Sent, sequence, starts};
 use porthole::bus::{Limits, SourceState};
 use porthole::fault::Code;
-use porthole::media::{Codec, Draft, FrameKind, Tracks};
+use porthole::media::{
+    AvcSps, BitReader, BitWriter, Codec, Draft, FrameKind, Tracks, escape, unescape,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PLAYS: &str = r#"{"type":"mse","value":"avc1.640029,mp4a.40.2,flac"}"#;
@@ -127,7 +130,7 @@ async fn new_parameters_bring_a_new_init_segment() {
         let mut video = frame.tracks.video().unwrap().clone();
         let Codec::H264(avc) = &mut video.codec else { unreachable!() };
         avc.sps = Bytes::from_static(sps);
-        Draft { tracks: std::sync::Arc::new(Tracks::new(vec![video])), ..frame }
+        Draft { tracks: Arc::new(Tracks::new(vec![video])), ..frame }
     };
     // The same codec string: an init segment, and no word.
     let key = later(pictures(1, 50), 1).remove(0);
@@ -265,6 +268,68 @@ async fn stopping_says_goodbye() {
     drop(viewer);
     house.tasks.close();
     tokio::time::timeout(Duration::from_secs(3), house.tasks.wait()).await.unwrap();
+}
+
+/// The SPS without its VUI: it does not say whether pictures are reordered.
+fn silent(sps: &[u8]) -> Bytes {
+    let rbsp = unescape(sps);
+    let mut out = BitWriter::default();
+    let vui = AvcSps::read(sps).unwrap().vui.present;
+    out.copy(&mut BitReader::new(&rbsp), vui).unwrap();
+    out.bits(0, 1);
+    escape(&out.finish()).into()
+}
+
+#[tokio::test]
+async fn a_decoder_is_told_that_there_are_no_b_frames_as_long_as_there_are_none() {
+    use hls_support::{Audio, Clip, Spec, run};
+    // B-frames might come, so pictures have an order of their own, but none does.
+    let video = "-c:v libx264 -profile:v high -bf 2 -g 50 -x264-params b-adapt=1:b-bias=-100";
+    let spec = Spec { video, audio: Audio::Aac, seconds: 1, fps: 25, size: "320x180" };
+    let clip = Clip::make(&spec);
+    let mut track = clip.frames[0].tracks.video().unwrap().clone();
+    let Codec::H264(avc) = &mut track.codec else { unreachable!() };
+    (avc.sps, avc.max_num_reorder_frames) = (silent(&avc.sps), None);
+    let camera = avc.sps.clone();
+    let tracks = Arc::new(Tracks::new(vec![track]));
+    let pictures = clip.frames.iter().filter(|frame| frame.kind != FrameKind::Audio);
+    let pictures: Vec<Draft> =
+        pictures.map(|frame| Draft { tracks: Arc::clone(&tracks), ..frame.clone() }).collect();
+
+    // What the camera says is in the init segment, or is not.
+    let says = |init: &[u8]| init.windows(camera.len()).any(|part| part == camera);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sent.mp4").to_str().unwrap().to_owned();
+    // Pictures that a decoder holds back, one that takes the parameters' word.
+    let held = |file: &[u8]| {
+        std::fs::write(&path, file).unwrap();
+        let entries = ["-strict", "strict", "-show_entries", "stream=has_b_frames"];
+        run("ffprobe", &[&["-v", "error"], &entries[..], &["-of", "csv=p=0", &path]].concat())
+    };
+    for (enough, known) in [(1, false), (20, true)] {
+        let mut house = House::start(Limits::default()).await;
+        house.publish(&pictures[..enough]);
+        let mut viewer = house.viewer("yard/mse").await;
+        viewer.say(PLAYS).await;
+        assert_eq!(viewer.json().await["type"], "mse");
+        let mut file = viewer.binary().await.to_vec();
+        assert_eq!(says(&file), !known);
+        for _ in 0..enough {
+            file.extend_from_slice(&viewer.binary().await);
+        }
+        assert_eq!(held(&file).trim() == "0", known, "{}", held(&file));
+        if !known {
+            continue;
+        }
+        // A slice of type B (H.264 §7.4.3).
+        let b_slice = Bytes::from_static(&[0, 0, 0, 2, 0x01, 0x9c]);
+        house.publish(&[Draft { data: b_slice, ..pictures[enough].clone() }]);
+        let init = viewer.binary().await;
+        assert!(&init[4..8] == b"ftyp" && says(&init), "told again");
+        assert_eq!(&viewer.binary().await[4..8], b"moof");
+        house.publish(&pictures[enough + 1..]);
+        assert_eq!(&viewer.binary().await[4..8], b"moof", "told once");
+    }
 }
 
 #[tokio::test]

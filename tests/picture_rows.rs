@@ -49,6 +49,14 @@ async fn a_jpeg_camera_s_every_frame_is_passed_on_as_it_is() {
     assert_eq!(gateway.metric(VIEWERS), 1.0);
     let sent = "porthole_sent_bytes_total{output=\"mjpeg\",stream=\"yard\"}";
     assert!(gateway.metric(sent) >= 250_000.0);
+    // The first one was there before its viewer; of the last two it depends on how far
+    // the connection has come.
+    let took = |what: &str| {
+        gateway.metric(&format!("porthole_pipeline_latency_seconds_{what}{{output=\"mjpeg\"}}"))
+    };
+    let (count, sum) = (took("count"), took("sum"));
+    assert!((48.0..=50.0).contains(&count), "{count} pictures are said to have gone out");
+    assert!(sum > 0.0 && sum / count < 0.5, "{sum} s of {count}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +83,21 @@ async fn no_more_pictures_come_than_are_asked_for() {
     assert!(seen.windows(2).all(|two| two[1].1 > two[0].1 + 3), "not the newest: {seen:?}");
     let (status, _, detail) = gateway.problem("stream.mjpeg?fps=0").await;
     assert!(status == 400 && detail.contains("`fps`"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_viewer_lets_pass_between_two_pictures_is_no_latency_of_ours() {
+    let mut gateway = Gateway::start().await;
+    gateway.publish(&numbered(0, 5_000));
+    let mut parts = Parts::new(gateway.get("stream.mjpeg?fps=1").await);
+    parts.next().await.unwrap();
+    for nth in 1..=2 {
+        tokio::time::sleep(MOMENT).await;
+        gateway.publish(&numbered(nth, 5_000));
+        assert_eq!(number(&parts.next().await.unwrap()), nth, "a second later");
+    }
+    let took = gateway.metric("porthole_pipeline_latency_seconds_sum{output=\"mjpeg\"}");
+    assert!(took > 0.0 && took < 0.5, "{took} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

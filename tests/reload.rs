@@ -7,7 +7,7 @@ mod app_support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use porthole::app::App;
 use porthole::auth::EmbedKey;
@@ -127,11 +127,22 @@ async fn of_hundreds_of_reloads_only_the_stream_that_changes_knows() {
 async fn a_stream_that_is_new_or_renamed_plays_and_one_that_is_gone_leaves_no_trace() {
     let [one, two] = cameras().await;
     let file = File::new();
-    file.write(&format!("streams: {{ one: \"{}\" }}\n", one.url));
+    let first = format!("streams: {{ one: \"{}\" }}\n", one.url);
+    file.write(&first);
     let app = App::start(file.load()).await.unwrap();
     let base = format!("http://{}", app.viewer_address());
     app_support::listed(&base, "one", |stream| stream["state"] == "live").await;
-    assert!(metrics(&app).await.contains("stream=\"one\""));
+    let viewer = tokio::spawn(app_support::watch(base.clone(), "one/mse"));
+    let (sent, connects) = (
+        "porthole_sent_bytes_total{output=\"mse\",stream=\"one\"}",
+        "porthole_source_connects_total{result=\"ok\",stream=\"one\"}",
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while value(&metrics(&app).await, sent).is_none_or(|bytes| bytes == 0.0) {
+        assert!(Instant::now() < deadline, "nothing was sent");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(value(&metrics(&app).await, connects), Some(1.0));
 
     // The same camera under another name, and one more.
     file.write(&format!("streams: {{ uno: \"{}\", two: \"{}\" }}\n", one.url, two.url));
@@ -146,8 +157,19 @@ async fn a_stream_that_is_new_or_renamed_plays_and_one_that_is_gone_leaves_no_tr
     assert_eq!(app_support::get(&format!("{base}/one/index.m3u8")).await.0, 404);
     assert_eq!(app_support::get(&format!("{base}/uno/snapshot.jpg")).await.0, 200);
     let text = metrics(&app).await;
+    assert!(!viewer.await.unwrap().is_empty(), "it ended with its stream");
     assert!(!text.contains("stream=\"one\"") && text.contains("stream=\"uno\""), "{text}");
     assert_eq!(value(&text, "porthole_streams{state=\"live\"}"), Some(2.0));
+
+    // Once its camera has let go, nothing is kept of it: names may come and go
+    // for years. Were it kept, one of that name would go on with it.
+    assert!(words(&app.apply(file.load()).added).is_empty());
+    file.write(&first);
+    app.apply(file.load());
+    app_support::listed(&base, "one", |stream| stream["state"] == "live").await;
+    let text = metrics(&app).await;
+    assert!(!text.contains("porthole_sent_bytes_total"), "{text}");
+    assert_eq!(value(&text, connects), Some(1.0));
     app.stop().await;
 }
 

@@ -311,6 +311,22 @@ async fn a_secret_is_in_no_log_no_answer_and_no_metric() {
     assert_silent("the log", &log, &secret_or_token);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_nothing_that_a_camera_was_told() {
+    let gossip = gossip().await;
+    let url = format!("rtsp://ann:{}@{gossip}/one?password={}", canary("url"), canary("query"));
+    let secrets = ["url", "query"].map(canary);
+    for format in [&[][..], &["--json"]] {
+        let mut doctor = tokio::process::Command::new(env!("CARGO_BIN_EXE_porthole"));
+        doctor.arg("doctor").arg(&url).args(format).env_clear().env("RUST_LOG", "trace");
+        let output = doctor.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(69));
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(text.contains("***") && text.contains("DESCRIBE"), "{text}");
+        assert_silent("the doctor", &text, &secrets);
+    }
+}
+
 #[test]
 fn a_fault_does_not_quote_a_secret() {
     let folder = tempfile::tempdir().unwrap();

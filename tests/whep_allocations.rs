@@ -9,7 +9,6 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use porthole::egress::whep::Config;
 use porthole::media::length_prefixed;
 use whep_support::line::{Line, Weather};
 use whep_support::player::{Event, Player};
@@ -72,9 +71,7 @@ fn large_pictures() -> &'static Clip {
 /// Allocations of the media threads, and packets sent, while a camera shows 300
 /// pictures to so many viewers.
 async fn cost_of(viewers: usize) -> (u64, u64) {
-    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-    let gateway = Gateway::with(config).await;
-    let address = gateway.whep.local_addr().unwrap();
+    let (gateway, address) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let mut camera = Camera::new(publisher, large_pictures(), None);
     camera.publish();

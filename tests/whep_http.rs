@@ -57,7 +57,10 @@ async fn a_session_is_created_with_all_a_player_needs_to_know() {
     let mut camera = Camera::new(publisher, clip(), None);
     camera.publish();
     let (player, offer) = Player::offering(&[Video]).await;
-    let response = player.post(&format!("{}/yard/whep", gateway.url), &offer).await;
+    let endpoint = format!("{}/yard/whep", gateway.url);
+    let response = player.post(&endpoint, &offer).await;
+    let asked = player.http.request(Method::OPTIONS, &endpoint).send().await.unwrap();
+    assert_eq!(asked.headers()["link"], response.headers()["link"]);
 
     assert_eq!(response.status(), StatusCode::CREATED);
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();

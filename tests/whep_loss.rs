@@ -5,24 +5,14 @@
 mod whep_support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use porthole::egress::whep::Config;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use whep_support::line::{Line, Weather};
 use whep_support::player::{Event, Player};
 use whep_support::{Camera, FPS, Gateway, clip};
 
 const PICTURE: Duration = Duration::from_millis(1_000 / FPS as u64);
-
-/// One address, so that a viewer has no way around its line.
-async fn gateway() -> (Gateway, SocketAddr) {
-    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-    let gateway = Gateway::with(config).await;
-    let address = gateway.whep.local_addr().unwrap();
-    (gateway, address)
-}
 
 /// Which pictures of a viewer are whole, and when the last packet of each came.
 #[derive(Default)]
@@ -96,7 +86,7 @@ async fn watch(player: &mut Player, screen: &mut Screen, time: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_line_loses_is_sent_again() {
-    let (gateway, address) = gateway().await;
+    let (gateway, address) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, clip(), None).run(10);
     let line = Line::to(address, 42).await;
@@ -174,7 +164,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_narrow_line_and_a_viewer_that_stopped_reading_cost_the_others_nothing() {
-    let (gateway, address) = gateway().await;
+    let (gateway, address) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let mut camera = Camera::new(publisher, clip(), None);
     camera.publish();

@@ -4,7 +4,6 @@
 
 mod whep_support;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use porthole::egress::whep::{Config, Metrics, Whep};
@@ -15,16 +14,9 @@ use whep_support::player::{Event, Player};
 use whep_support::tcp::TcpPlayer;
 use whep_support::{Camera, Clip, Gateway, clip};
 
-async fn gateway() -> (Gateway, SocketAddr) {
-    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
-    let gateway = Gateway::with(config).await;
-    let address = gateway.whep.local_addr().unwrap();
-    (gateway, address)
-}
-
 #[tokio::test]
 async fn a_viewer_on_tcp_alone_sees_every_packet() {
-    let (gateway, _) = gateway().await;
+    let (gateway, _) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, clip(), None).run(10);
     let mut player = TcpPlayer::play(&format!("{}/yard/whep", gateway.url)).await;
@@ -51,7 +43,7 @@ fn heavy() -> &'static Clip {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_does_not_read_is_let_go_and_the_others_lose_nothing() {
-    let (gateway, _) = gateway().await;
+    let (gateway, _) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, heavy(), None).run(1);
     let url = format!("{}/yard/whep", gateway.url);
@@ -89,7 +81,7 @@ async fn closes(stream: &mut TcpStream, time: Duration) -> bool {
 
 #[tokio::test]
 async fn strangers_are_closed_without_a_word() {
-    let (gateway, address) = gateway().await;
+    let (gateway, address) = Gateway::on_loopback().await;
     let mut check = vec![0, 1, 0, 16, 0x21, 0x12, 0xa4, 0x42];
     check.extend([7; 12]);
     check.extend([0, 6, 0, 11]);
@@ -136,7 +128,7 @@ async fn a_port_that_tcp_cannot_have_is_a_fault_that_says_so() {
 
 #[tokio::test]
 async fn udp_is_there_beside_it() {
-    let (gateway, _) = gateway().await;
+    let (gateway, _) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, clip(), None).run(10);
     let url = format!("{}/yard/whep", gateway.url);

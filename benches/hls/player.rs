@@ -1,6 +1,7 @@
 //! A player that throws away what it gets: as cheap as can be, since it runs
 //! beside what it measures.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -84,14 +85,27 @@ impl Connection {
 
     /// The body of what is at `path`.
     pub(crate) async fn get(&mut self, path: &str) -> Result<&[u8], Failure> {
+        let mut body = self.ask(path).await?;
+        if body.is_none() {
+            // A machine with too much to do: the camera was late, or is not seen
+            // to be there yet.
+            body = self.ask(path).await?;
+        }
+        let body = body.ok_or_else(|| format!("{path}: 503, twice"))?;
+        Ok(&self.buffer[body])
+    }
+
+    /// Where the body of what is at `path` stands in the buffer; `None` after 503.
+    async fn ask(&mut self, path: &str) -> Result<Option<Range<usize>>, Failure> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.socket.write_all(request.as_bytes()).await?;
         let mut filled = 0;
-        let (body, end) = loop {
+        let (status, body, end) = loop {
             filled += self.read(filled).await?;
             let head = self.buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n");
             if let Some(head) = head {
-                break (head + 4, head + 4 + length(path, &self.buffer[..head])?);
+                let (status, length) = status_and_length(path, &self.buffer[..head])?;
+                break (status, head + 4, head + 4 + length);
             }
         };
         if end > self.buffer.len() {
@@ -100,7 +114,7 @@ impl Connection {
         while filled < end {
             filled += self.read(filled).await?;
         }
-        Ok(&self.buffer[body..end])
+        Ok((status == 200).then_some(body..end))
     }
 
     async fn read(&mut self, at: usize) -> Result<usize, Failure> {
@@ -111,14 +125,14 @@ impl Connection {
     }
 }
 
-/// `Content-Length` of a good answer.
-fn length(path: &str, head: &[u8]) -> Result<usize, Failure> {
+/// Status and `Content-Length` of an answer, which is good or 503.
+fn status_and_length(path: &str, head: &[u8]) -> Result<(u16, usize), Failure> {
     let head = std::str::from_utf8(head)?.to_ascii_lowercase();
-    if !head.starts_with("http/1.1 200") {
-        return Err(format!("{path}: {head}").into());
-    }
+    let status = head.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let status = status.filter(|status| [200, 503].contains(status));
+    let status = status.ok_or_else(|| format!("{path}: {head}"))?;
     let length = head.split("\r\ncontent-length:").nth(1).and_then(|rest| rest.lines().next());
-    Ok(length.ok_or("no Content-Length")?.trim().parse()?)
+    Ok((status, length.ok_or("no Content-Length")?.trim().parse()?))
 }
 
 /// Follows the gateway's playlist by blocking reloads.

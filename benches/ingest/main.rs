@@ -35,9 +35,11 @@ struct Options {
     /// `on` cuts HLS all the time, `off` only for viewers, of which there are none.
     #[arg(long, default_value = "off")]
     hls: Switch,
-    /// The HLS window; with `--hls on` it is full before the measurement.
-    #[arg(long, default_value_t = 60)]
-    hls_window: u64,
+    /// An HLS window in seconds, which is kept though nobody watches; with
+    /// `--hls on` it is full before the measurement. Without one, there is what a
+    /// player begins with.
+    #[arg(long)]
+    hls_window: Option<u64>,
     /// How long to measure.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -140,7 +142,10 @@ fn bench(options: &Options, transport: Transport) -> Result<bool> {
         (format!("camera-{n}"), stream)
     };
     let always = options.hls == Switch::On;
-    let hls = json!({"always": always, "window": format!("{}s", options.hls_window)});
+    let mut hls = json!({"always": always});
+    if let Some(seconds) = options.hls_window {
+        hls["window"] = json!(format!("{seconds}s"));
+    }
 
     // The program itself: one camera that nobody asks for.
     let idle = Gateway::start(&Value::from_iter([stream(1, true)]), &hls)?;
@@ -152,7 +157,7 @@ fn bench(options: &Options, transport: Transport) -> Result<bool> {
     let gateway = Gateway::start(&streams.collect(), &hls)?;
     gateway.wait_for_live(options.cameras)?;
     // Rings hold some seconds, the window and what is left for latecomers more.
-    let settle = if always { options.hls_window + 12 } else { 8 };
+    let settle = if always { options.hls_window.unwrap_or(12) + 12 } else { 8 };
     std::thread::sleep(Duration::from_secs(settle));
     eprintln!(
         "{} cameras live, measuring process {} for {} s",

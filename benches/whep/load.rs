@@ -35,8 +35,11 @@ pub(crate) fn run(url: &str, viewers: usize, seconds: u64) -> Result<(), Failure
                 let asked = Instant::now();
                 let viewer = Viewer::connect(&url, number % LOOKS == 0).await;
                 drop(place);
+                let _ = done.send(match &viewer {
+                    Ok(_) => Ok(asked.elapsed()),
+                    Err(error) => Err(error.to_string()),
+                });
                 let mut viewer = viewer.map_err(|error| error.to_string())?;
-                let _ = done.send(asked.elapsed());
                 let failed = |error: Failure| error.to_string();
                 let begin = loop {
                     if let Some(begin) = *begins.borrow_and_update() {
@@ -54,16 +57,10 @@ pub(crate) fn run(url: &str, viewers: usize, seconds: u64) -> Result<(), Failure
         drop(done);
         let mut setups = Vec::new();
         while let Some(setup) = connected.recv().await {
-            setups.push(setup);
+            setups.push(setup?);
             if setups.len() == viewers {
                 break;
             }
-        }
-        if setups.len() < viewers {
-            for task in running {
-                task.await??;
-            }
-            return Err("not all viewers have connected".into());
         }
         let at = Instant::now() + SETTLE;
         begin.send(Some(at))?;

@@ -1,6 +1,7 @@
 //! The configuration, for the API: read from what is in force, changed in the
 //! file and then in force, by the way of every other change.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use axum::http::StatusCode;
@@ -64,6 +65,7 @@ impl Live {
         let stream = config.streams.iter().find(|stream| stream.name == name);
         let stream = stream.and_then(|stream| configured(&config, stream));
         self.apply(config);
+        self.by_api.store(true, Ordering::Release);
         Ok(Changed { stream, existed })
     }
 }

@@ -5,6 +5,7 @@
 //! is not leaves everything as it was.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -32,6 +33,9 @@ pub(super) struct Live {
     /// Held by whoever reads a configuration and puts it in force: an older one
     /// must not come after a newer.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// The API has written the file, and what it wrote is in force: that the
+    /// file has changed is no news then.
+    pub(super) by_api: AtomicBool,
 }
 
 impl Live {
@@ -54,6 +58,10 @@ impl Live {
         changes
     }
 
+    fn is_in_force(&self, config: &Config) -> bool {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) == *config
+    }
+
     /// The files that `layers` and the configuration in force come from.
     pub(super) async fn watch(&self, layers: &Layers) -> Watch {
         let files = files(layers, &self.config.lock().unwrap_or_else(PoisonError::into_inner));
@@ -73,13 +81,16 @@ impl Live {
                 () = stop.cancelled() => return,
             }
             let _turn = self.turn.lock().await;
+            let by_api = self.by_api.swap(false, Ordering::AcqRel);
             let next = layers.clone();
             // Files may be far away.
             let loaded = tokio::task::spawn_blocking(move || next.load()).await;
             match loaded {
                 Ok(Ok(config)) => {
                     watch.follow(files(&layers, &config)).await;
-                    self.apply(config);
+                    if !(by_api && self.is_in_force(&config)) {
+                        self.apply(config);
+                    }
                 }
                 Ok(Err(faults)) => {
                     self.metrics.refused();

@@ -13,6 +13,7 @@ use crate::bus::{self, BusMetrics, Registry, SourceState, SourceStatus, Stream};
 use crate::config::{SnapshotConfig, StreamConfig};
 use crate::egress::hls::Hls;
 use crate::egress::mjpeg::{self, Pictures};
+use crate::http::SessionMetrics;
 use crate::ingest::{IngestMetrics, Pullers, Source, Still};
 use crate::media::StreamName;
 
@@ -24,6 +25,7 @@ pub(super) struct Streams {
     pub(super) bus: BusMetrics,
     pub(super) pullers: Arc<Pullers>,
     pub(super) ingest: IngestMetrics,
+    pub(super) sessions: SessionMetrics,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) table: Mutex<Table>,
@@ -62,15 +64,19 @@ impl Streams {
         // Poison does no harm: each line leaves a table of whole entries.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let Table { running, leaving } = &mut *table;
-        leaving.retain(|old| !old.supervisors.is_empty());
+        let (gone, still): (Vec<_>, _) =
+            leaving.drain(..).partition(|old| old.supervisors.is_empty());
+        *leaving = still;
         let mut changes = Changes::default();
         let as_before = |old: &Running| wanted.contains(&old.config);
         for (name, old) in running.extract_if(.., |_, old| !as_before(old)) {
             old.stop.cancel();
             if wanted.iter().all(|new| new.name != name) {
                 self.registry.remove(&name);
-                self.hls.detach(&name);
-                self.hls.detach(&name.sub());
+                for name in [&name, &name.sub()] {
+                    self.hls.detach(name);
+                    self.pictures.detach(name);
+                }
                 changes.removed.push(name);
             } else {
                 changes.changed.push(name);
@@ -89,7 +95,24 @@ impl Streams {
             let before = before.map(|old| old.supervisors.clone()).collect();
             running.insert(name, self.begin(config, before));
         }
+        // Not before nobody counts any more: it would all be there again.
+        let named = |name: &StreamName| {
+            running.contains_key(name) || leaving.iter().any(|old| old.config.name == *name)
+        };
+        for Running { config: StreamConfig { name, .. }, .. } in gone {
+            if !named(&name) {
+                self.forget(&name);
+            }
+        }
         changes
+    }
+
+    /// Drops what was counted of a stream that is no more.
+    fn forget(&self, name: &StreamName) {
+        for name in [name, &name.sub()] {
+            self.ingest.forget(name);
+            self.sessions.forget(name);
+        }
     }
 
     /// Begins a stream, whose cameras are asked once all of `before` have left

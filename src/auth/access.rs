@@ -190,6 +190,21 @@ impl Access {
         }
     }
 
+    /// Whether [`Access::identify`] says at once who brings `credentials`, with
+    /// nobody to ask and no password to work on.
+    pub fn decides_at_once(&self, credentials: &Credentials) -> bool {
+        let Self::Ruled(ruled) = self else { return true };
+        let rules = ruled.rules.load();
+        let Some(rules) = &**rules else { return true };
+        match credentials {
+            Credentials::None => rules.callback.is_none(),
+            Credentials::Basic { user, password } => {
+                rules.users.remembered(user, password).is_some()
+            }
+            Credentials::Token(_) => false,
+        }
+    }
+
     /// Who makes a request. Anonymous is who brought nothing; what may be done
     /// is for [`Access::authorize`] to say.
     ///
@@ -199,6 +214,9 @@ impl Access {
     /// cannot be looked at now.
     pub async fn identify(&self, attempt: &Attempt<'_>) -> Result<Principal, Fault> {
         let Self::Ruled(ruled) = self else { return Ok(Principal::Anonymous) };
+        if ruled.rules.load().is_none() {
+            return Ok(Principal::Anonymous);
+        }
         let rules = ruled.rules.load_full();
         let Some(rules) = &*rules else { return Ok(Principal::Anonymous) };
         let now = Instant::now();

@@ -10,7 +10,12 @@ use super::ring::{Limits, Ring, Slot, Writer};
 use super::subscription::{Join, Subscription};
 use super::{BusMetrics, SourceStatus};
 use crate::fault::{Code, Fault};
-use crate::media::{Draft, Frame, Quality, StreamName, Tracks};
+use crate::media::reorder::Order;
+use crate::media::{Draft, Frame, FrameKind, Quality, StreamName, Tracks};
+
+/// An encoder that reorders does so from the third picture on, unless it sees
+/// no use in it for a while.
+const ENOUGH_PICTURES: usize = 5;
 
 /// What readers and pages know of a stream.
 pub struct Stream {
@@ -145,6 +150,21 @@ impl Stream {
             Slot::Frame(frame) => Some(frame),
             Slot::Future | Slot::Gone => None,
         }
+    }
+
+    /// Whether the newest group of pictures has B-frames; `None` while it has
+    /// too few pictures to tell.
+    pub fn has_b_frames(&self) -> Option<bool> {
+        let mut at = self.ring.newest_entry()?;
+        let (mut order, mut pictures) = (Order::default(), 0);
+        while let Slot::Frame(frame) = self.ring.get(at) {
+            if order.is_surprise(&frame) {
+                return Some(true);
+            }
+            pictures += usize::from(frame.kind != FrameKind::Audio);
+            at += 1;
+        }
+        (pictures >= ENOUGH_PICTURES).then_some(false)
     }
 
     /// What the source is doing now.

@@ -100,3 +100,27 @@ pub(super) fn parse_address(text: &str) -> Option<SocketAddr> {
     }
     None
 }
+
+/// Whether it is a STUN or TURN server's URL (RFC 7064, RFC 7065).
+pub(super) fn is_ice_url(text: &str) -> bool {
+    ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Whether browsers refuse servers of these URLs, since TURN is among them and
+/// wants a login.
+pub(super) fn lack_login(urls: &[String], has_login: bool) -> bool {
+    !has_login && urls.iter().any(|url| url.starts_with("turn"))
+}
+
+/// Whether it is an address or a name, each with or without a port, under which
+/// viewers may reach us.
+pub(super) fn is_place(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, "1"));
+    let is_name = |host: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        !host.is_empty() && host.bytes().all(known)
+    };
+    let named = is_name(host) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    named || bare.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok()
+}

@@ -47,7 +47,7 @@ pub use layers::{Layers, default_file};
 pub const SCHEMA: &str = include_str!("porthole.schema.json");
 
 /// Everything that can be configured, checked.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Config {
     /// Viewer listener: pages, WHEP, HLS.
     pub listen: SocketAddr,

@@ -281,7 +281,7 @@ fn password(section: &mut Section<'_>) -> Option<Secret> {
 fn webrtc(mut section: Section<'_>, config: &mut Config) {
     address(&mut section, "listen", &mut config.webrtc.listen);
     for item in section.take("advertise").map(Item::list).unwrap_or_default() {
-        config.webrtc.advertise.extend(item.text());
+        config.webrtc.advertise.extend(advertised(item));
     }
     for item in section.take("ice_servers").map(Item::list).unwrap_or_default() {
         config.webrtc.ice_servers.extend(ice_server(item));
@@ -289,18 +289,33 @@ fn webrtc(mut section: Section<'_>, config: &mut Config) {
     section.finish();
 }
 
+/// An address or a name, each with or without a port.
+fn advertised(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let ok = listeners::is_place(&text);
+    if !ok {
+        item.fault(format!("`{text}` is no address or name, with or without a port"));
+    }
+    ok.then_some(text)
+}
+
 /// `stun:host`, or a mapping as browsers take it in `RTCIceServer`.
 fn ice_server(item: Item<'_>) -> Option<IceServer> {
-    let url = |item: Item<'_>| {
+    let url = |item: &Item<'_>| {
         let text = item.text()?;
-        let known = ["stun:", "stuns:", "turn:", "turns:"].iter().any(|s| text.starts_with(s));
+        let known = listeners::is_ice_url(&text);
         if !known {
             item.fault(format!("`{text}` is not a stun: or turn: URL"));
         }
         known.then_some(text)
     };
+    let no_login = "browsers refuse a TURN server without `username` and `credential`";
     if !item.is_map() {
-        return Some(IceServer { urls: vec![url(item)?], ..IceServer::default() });
+        let urls = vec![url(&item)?];
+        if listeners::lack_login(&urls, false) {
+            item.fault(no_login);
+        }
+        return Some(IceServer { urls, ..IceServer::default() });
     }
     let mut section = item.section();
     let urls = section.take("urls").map(Item::list).unwrap_or_default();
@@ -308,24 +323,25 @@ fn ice_server(item: Item<'_>) -> Option<IceServer> {
         section.fault("`urls` is missing");
     }
     let server = IceServer {
-        urls: urls.into_iter().filter_map(url).collect(),
+        urls: urls.iter().filter_map(url).collect(),
         username: section.take("username").and_then(|item| item.text()),
         credential: section.take("credential").and_then(|item| item.text()),
     };
+    let has_login = server.username.is_some() && server.credential.is_some();
+    if listeners::lack_login(&server.urls, has_login) {
+        section.fault(no_login);
+    }
     section.finish();
     Some(server)
 }
 
 fn hls(mut section: Section<'_>, config: &mut Config) {
     let hour = SECOND * 3_600;
-    let mut read = |key, least, most, value: &mut Duration| {
-        if let Some(read) = section.take(key).and_then(|item| item.duration(least, most)) {
-            *value = read;
-        }
-    };
-    read("part", MILLISECOND * 100, SECOND * 5, &mut config.hls.part);
-    read("segment", SECOND, SECOND * 30, &mut config.hls.segment);
-    read("window", SECOND * 10, hour, &mut config.hls.window);
+    let mut read = |key, least, most| section.take(key)?.duration(least, most);
+    let (part, segment) = (config.hls.part, config.hls.segment);
+    config.hls.part = read("part", MILLISECOND * 100, SECOND * 5).unwrap_or(part);
+    config.hls.segment = read("segment", SECOND, SECOND * 30).unwrap_or(segment);
+    config.hls.window = read("window", SECOND * 10, hour);
     if let Some(always) = section.take("always").and_then(|item| item.parsed("true or false")) {
         config.hls.always = always;
     }

@@ -1,17 +1,32 @@
 //! The configuration file, written anew: whole or not at all.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// A file that may be written, and what stands in it.
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+/// How long another program that changes the same file is waited for.
+const TURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// A file that may be written, and what stands in it. While there is one, no
+/// other gateway changes that file.
 pub(super) struct Stored {
+    /// Locked, where its file system can: the file itself is another one after
+    /// each change, and the folder stays.
+    _folder: Option<File>,
     /// Where it really is: a link to it stays a link.
     path: PathBuf,
     meta: Metadata,
     pub(super) text: String,
+    swap: Swap,
 }
+
+/// Has two files change places, at once.
+type Swap = fn(&Path, &Path) -> Result<(), Errno>;
 
 /// Why a file stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +64,10 @@ impl Stored {
         // Of the right to replace it, which is the directory's, no use is made
         // against the file's own.
         OpenOptions::new().append(true).open(&real).map_err(|error| shown(&error))?;
+        let folder = turn(real.parent().unwrap_or(&real))?;
         let text = fs::read_to_string(&real).map_err(|error| shown(&error))?;
-        Ok(Self { path: real, meta, text })
+        let swap: Swap = |one, other| renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+        Ok(Self { _folder: folder, path: real, meta, text, swap })
     }
 
     /// `text` instead, unless somebody was faster.
@@ -60,20 +77,7 @@ impl Stored {
 
     fn replace_by(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), NotStored> {
         let next = self.beside();
-        let done = self.write_beside(&next, write).and_then(|()| {
-            let now = fs::read(&self.path).map_err(NotStored::Failed)?;
-            if now != self.text.as_bytes() {
-                return Err(NotStored::Changed);
-            }
-            fs::rename(&next, &self.path).map_err(|error| match error.kind() {
-                ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
-                    let way_out = "is a mount of its own, which cannot be replaced at once: \
-                                   mount the directory that it is in";
-                    NotStored::ReadOnly(format!("{} {way_out}", self.path.display()))
-                }
-                _ => NotStored::Failed(error),
-            })
-        });
+        let done = self.write_beside(&next, write).and_then(|()| self.exchange(&next));
         if done.is_err() {
             // Nothing of it is of use; that it cannot be removed, of no harm.
             let _ = fs::remove_file(&next);
@@ -84,6 +88,44 @@ impl Stored {
             let _ = folder.sync_all();
         }
         Ok(())
+    }
+
+    /// Puts `next` in the file's place if that is what it was. Looking and then
+    /// replacing would lose what an editor saves in between; so they change
+    /// places, and what comes out is looked at, and put back if it is news.
+    fn exchange(&self, next: &Path) -> Result<(), NotStored> {
+        let is_as_seen = |path: &Path| {
+            let now = fs::read(path).map_err(NotStored::Failed)?;
+            Ok(now == self.text.as_bytes())
+        };
+        match (self.swap)(next, &self.path) {
+            Ok(()) if is_as_seen(next)? => {
+                // Whoever writes next removes it, if it cannot be now.
+                let _ = fs::remove_file(next);
+                Ok(())
+            }
+            Ok(()) => {
+                fs::rename(next, &self.path).map_err(NotStored::Failed)?;
+                Err(NotStored::Changed)
+            }
+            // File systems that cannot, such as NFS.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if is_as_seen(&self.path)? => {
+                fs::rename(next, &self.path).map_err(|error| self.not_replaced(error))
+            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(NotStored::Changed),
+            Err(error) => Err(self.not_replaced(error.into())),
+        }
+    }
+
+    fn not_replaced(&self, error: io::Error) -> NotStored {
+        match error.kind() {
+            ErrorKind::ResourceBusy | ErrorKind::CrossesDevices => {
+                let way_out = "is a mount of its own, which cannot be replaced at once: \
+                               mount the directory that it is in";
+                NotStored::ReadOnly(format!("{} {way_out}", self.path.display()))
+            }
+            _ => NotStored::Failed(error),
+        }
     }
 
     /// One name for all that is under way, so that a crash leaves one at most.
@@ -124,6 +166,23 @@ impl Stored {
         let mode = Permissions::from_mode(self.meta.mode() & 0o7777);
         file.set_permissions(mode).map_err(NotStored::Failed)?;
         write(&mut file).and_then(|()| file.sync_all()).map_err(NotStored::Failed)
+    }
+}
+
+/// The folder, locked against other gateways that change a file in it; `None`
+/// where its file system has no locks.
+fn turn(folder: &Path) -> Result<Option<File>, NotStored> {
+    let Ok(folder) = File::open(folder) else { return Ok(None) };
+    let until = Instant::now() + TURN_LIMIT;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => {
+                return Err(NotStored::Changed);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+        }
     }
 }
 
@@ -179,6 +238,55 @@ mod tests {
         assert!(matches!(raced, Err(NotStored::Changed)), "{raced:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "by hand");
         assert_eq!(names(folder.path()), ["porthole.yaml"]);
+    }
+
+    #[test]
+    fn where_files_cannot_change_places_as_on_nfs_one_replaces_the_other() {
+        const SWAPS: [Swap; 3] =
+            [|_, _| Err(Errno::INVAL), |_, _| Err(Errno::NOSYS), |_, _| Err(Errno::NOTSUP)];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("porthole.yaml");
+        for swap in SWAPS {
+            fs::write(&path, "old").unwrap();
+            let stored = Stored { swap, ..Stored::read(&path).unwrap() };
+            stored.replace("new").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+
+            let raced = Stored { swap, text: "old".into(), ..stored }.replace("newer");
+            assert!(matches!(raced, Err(NotStored::Changed)), "{raced:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            assert_eq!(names(folder.path()), ["porthole.yaml"]);
+        }
+        // What another error means is not left to luck.
+        let stored = Stored { swap: |_, _| Err(Errno::BUSY), ..Stored::read(&path).unwrap() };
+        let mounted = stored.replace("newer").unwrap_err();
+        assert!(matches!(&mounted, NotStored::ReadOnly(why) if why.contains("mount")), "{mounted}");
+        let broken = Stored { swap: |_, _| Err(Errno::IO), ..stored }.replace("newer");
+        assert!(matches!(broken, Err(NotStored::Failed(_))), "{broken:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["porthole.yaml"]);
+    }
+
+    #[test]
+    fn of_gateways_that_add_to_one_file_at_once_each_finds_what_the_others_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("porthole.yaml");
+        fs::write(&path, "").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..8 {
+                        let stored = Stored::read(&path).unwrap();
+                        stored.replace(&format!("{}x", stored.text)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap(), "x".repeat(32));
+
+        let _held = Stored::read(&path).unwrap();
+        let late = Stored::read(&path).err();
+        assert!(matches!(late, Some(NotStored::Changed)), "{late:?}");
     }
 
     #[test]

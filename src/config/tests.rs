@@ -266,6 +266,29 @@ fn ice_servers_are_read_in_both_forms() {
     assert_eq!((turn.urls.len(), turn.credential.as_deref()), (2, Some("c")));
     let faults = written("webrtc: { ice_servers: [\"http://a\"] }\n").faults();
     assert!(faults[0].contains("is not a stun: or turn: URL"), "{faults:?}");
+    for bare in ["turn:b", "{ urls: turns:b }", "{ urls: [stun:a, turn:b], username: u }"] {
+        let faults = written(&format!("webrtc: {{ ice_servers: [{bare}] }}\n")).faults();
+        assert!(faults[0].contains("without `username` and `credential`"), "{bare}: {faults:?}");
+    }
+}
+
+#[test]
+fn what_is_advertised_is_an_address_or_a_name() {
+    let good = [
+        "203.0.113.7",
+        "203.0.113.7:9000",
+        "cam.example.org",
+        "cam:9000",
+        "'2001:db8::1'",
+        "'[::1]'",
+        "'[::1]:9'",
+    ];
+    let config = written(&format!("webrtc: {{ advertise: [{}] }}\n", good.join(", "))).loaded();
+    assert_eq!(config.webrtc.advertise.len(), good.len());
+    for bad in ["https://cam.example.org", "cam:90000", "cam/path", "'a b'", "'[::1'", "''"] {
+        let faults = written(&format!("webrtc: {{ advertise: [{bad}] }}\n")).faults();
+        assert!(faults[0].contains("is no address or name"), "{bad}: {faults:?}");
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Config {
             "hls": {
                 "part": text(hls.part),
                 "segment": text(hls.segment),
-                "window": text(hls.window),
+                "window": text(hls.window()),
                 "always": hls.always,
                 "dir": hls.dir,
             },

@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
 use super::session_table::{SessionLine, SessionStart};
-use super::sessions::OutputSessions;
+use super::sessions::{Latency, OutputSessions};
 use crate::auth::{Pass, Principal};
 use crate::media::{Codec, MediaKind, StreamName};
 
@@ -21,6 +21,7 @@ pub struct Attended {
     begun: Instant,
     end: &'static str,
     sent: IntCounter,
+    latency: Latency,
     line: SessionLine,
     ended: CancellationToken,
     bytes: u64,
@@ -51,9 +52,9 @@ impl Attended {
             (news.remote, news.transport) = (remote, Some("tcp"));
         });
         sessions.add("connected", 1);
-        let sent = sessions.sent_bytes(stream);
+        let (sent, latency) = (sessions.sent_bytes(stream), sessions.latency());
         let (bytes, packets, told) = (0, 0, None);
-        Self { sessions, begun, end: "closed", sent, line, ended, bytes, packets, told }
+        Self { sessions, begun, end: "closed", sent, latency, line, ended, bytes, packets, told }
     }
 
     /// Cancelled when somebody wants this viewer gone.
@@ -94,6 +95,14 @@ impl Attended {
             news.stage = "live";
             (news.bytes, news.packets) = (bytes, packets);
         });
+    }
+
+    /// The frame whose last packet arrived then has gone out. What was kept
+    /// for the viewer to begin with does not count.
+    pub fn gone_out(&self, arrived: Instant) {
+        if arrived > self.begun {
+            self.latency.gone_out(arrived);
+        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Whose pages may read what we answer (the Fetch standard's CORS protocol).
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Policy;
@@ -55,37 +53,54 @@ const SENT: &str = "Authorization, Content-Type, If-Match, Range";
 const READ: &str = "Accept-Patch, Age, Content-Length, Content-Range, Date, ETag, Link, Location, \
      Porthole-Notice";
 
-/// Middleware: lets pages of the given origins read answers, and no others.
+/// Lets pages of the given origins read answers, and no others.
 ///
 /// A gateway on this machine can be asked by any page that its user opens, and
 /// a camera is not for every page; so the list is empty unless configured.
 /// Credentials are never allowed.
-pub async fn cross_origin(
-    State(policy): State<Arc<ArcSwap<Policy>>>,
+pub(super) async fn cross_origin<F: Future<Output = Response>>(
+    policy: &ArcSwap<Policy>,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
-    let policy = policy.load_full();
-    let allowed = &policy.cors;
-    let named = request.headers().get(header::ORIGIN).cloned();
-    let may = |origin: &HeaderValue| allowed.iter().any(|one| one.is(origin));
-    let origin = named.filter(may);
+    let reader = Reader::of(policy, request.headers());
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match &origin {
+    let mut response = match &reader.origin {
         Some(_) if asks_first => preflight(),
-        _ => next.run(request).await,
+        _ => next(request).await,
     };
-    let headers = response.headers_mut();
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
-    }
-    if !allowed.is_empty() {
-        // A cache must not hand one origin's answer to another.
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    }
+    reader.tell(response.headers_mut());
     response
+}
+
+/// Whose page reads an answer.
+pub(super) struct Reader {
+    /// If it is one that may.
+    origin: Option<HeaderValue>,
+    /// Whether answers differ from page to page.
+    differs: bool,
+}
+
+impl Reader {
+    pub(super) fn of(policy: &ArcSwap<Policy>, headers: &HeaderMap) -> Self {
+        let allowed = &policy.load().cors;
+        let may = |origin: &&HeaderValue| allowed.iter().any(|one| one.is(origin));
+        let origin = headers.get(header::ORIGIN).filter(may).cloned();
+        Self { origin, differs: !allowed.is_empty() }
+    }
+
+    /// Says in an answer's headers that it may be read.
+    pub(super) fn tell(self, headers: &mut HeaderMap) {
+        if let Some(origin) = self.origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
+        }
+        if self.differs {
+            // A cache must not hand one origin's answer to another.
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+    }
 }
 
 fn preflight() -> Response {
@@ -99,9 +114,12 @@ fn preflight() -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
+    use axum::extract::State;
+    use axum::middleware::{Next, from_fn_with_state};
     use axum::routing::post;
     use tower::ServiceExt;
 
@@ -110,9 +128,13 @@ mod tests {
     async fn ask(allowed: &[&str], method: &str, origin: &str) -> (StatusCode, HeaderMap) {
         let cors = allowed.iter().map(|text| text.parse().unwrap()).collect();
         let policy = Arc::new(ArcSwap::from_pointee(Policy { cors, ..Policy::default() }));
-        let router = Router::new()
-            .route("/", post(|| async { "picture" }))
-            .layer(from_fn_with_state(policy, cross_origin));
+        let router =
+            Router::new().route("/", post(|| async { "picture" })).layer(from_fn_with_state(
+                policy,
+                async |State(policy): State<Arc<ArcSwap<_>>>, request, next: Next| {
+                    cross_origin(&policy, request, |request| next.run(request)).await
+                },
+            ));
         let request = Request::builder()
             .method(method)
             .uri("/")

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -39,7 +38,7 @@ impl HttpMetrics {
                 "porthole_http_request_duration_seconds",
                 "Time from a request's headers to its response's; blocking reloads wait on purpose",
             )
-            .buckets(vec![0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0]),
+            .buckets(vec![0.005, 0.025, 0.1, 0.5, 5.0]),
             &["route"],
         )?;
         let connections = IntGaugeVec::new(
@@ -66,6 +65,38 @@ impl HttpMetrics {
         self.rejected.with_label_values(&[reason]).inc();
     }
 
+    /// Counts an answer to a request that came at `started`.
+    pub(super) fn answered(
+        &self,
+        route: &str,
+        method: &Method,
+        status: StatusCode,
+        started: Instant,
+    ) {
+        let method = method_label(method, status);
+        let class = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.with_label_values(&[route, method, class]).inc();
+        self.duration.with_label_values(&[route]).observe(started.elapsed().as_secs_f64());
+    }
+
+    /// Answers counted so far.
+    #[cfg(test)]
+    pub(super) fn answers(&self, route: &str, method: &str, class: &str) -> u64 {
+        self.requests.with_label_values(&[route, method, class]).get()
+    }
+
+    /// Connections open to `listener`.
+    pub fn open(&self, listener: &'static str) -> usize {
+        let open = self.connections.with_label_values(&[listener]).get();
+        usize::try_from(open).unwrap_or_default()
+    }
+
     /// Counts a connection as open until the guard is dropped.
     pub(super) fn connection(&self, listener: &'static str) -> OpenConnection {
         let gauge = self.connections.with_label_values(&[listener]);
@@ -82,28 +113,18 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Middleware: counts each request under its route's pattern, never under its
-/// path, so that invented names create no series.
-pub async fn count_requests(
-    State(metrics): State<HttpMetrics>,
+/// Counts each request under its route's pattern, never under its path, so that
+/// invented names create no series.
+pub(super) async fn count_requests<F: Future<Output = Response>>(
+    metrics: &HttpMetrics,
     request: Request,
-    next: Next,
+    next: impl FnOnce(Request) -> F,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let started = Instant::now();
-    let response = next.run(request).await;
+    let (method, started) = (request.method().clone(), Instant::now());
+    let response = next(request).await;
     let route = route.as_ref().map_or("unmatched", |route| route_label(route.as_str()));
-    let method = method_label(&method, response.status());
-    let class = match response.status().as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    };
-    metrics.requests.with_label_values(&[route, method, class]).inc();
-    metrics.duration.with_label_values(&[route]).observe(started.elapsed().as_secs_f64());
+    metrics.answered(route, &method, response.status(), started);
     response
 }
 

@@ -5,18 +5,22 @@
 //! documents. Not here: any route (each output, `api` and `pages` bring their
 //! own), access rules (`auth`).
 
+mod activity;
 mod attended;
 mod compression;
 mod connection;
 mod cors;
+mod front;
 mod gate;
 mod metrics;
 mod offers;
 mod problem;
 mod quality;
+mod sent;
 mod serve;
 mod session_table;
 mod sessions;
+mod shortcut;
 mod slots;
 mod stall;
 mod tls;
@@ -29,15 +33,17 @@ use time::format_description::well_known::Rfc3339;
 pub use attended::Attended;
 pub use compression::{gzip, takes_gzip};
 pub use connection::Scheme;
-pub use cors::{BadOrigin, Origin, cross_origin};
-pub use gate::{Gate, Policy, guard};
-pub use metrics::{HttpMetrics, count_requests};
-pub use offers::{Offers, queue_offers};
+pub use cors::{BadOrigin, Origin};
+pub use front::Front;
+pub use gate::{Gate, Policy};
+pub use metrics::HttpMetrics;
 pub use problem::{Problem, no_such_method, request_problem};
 pub use quality::{adapts, of_quality};
-pub use serve::{Listener, serve, whole_body};
+pub use sent::Sent;
+pub use serve::{Listener, listen, serve};
 pub use session_table::{SessionLine, SessionNews, SessionStart, SessionTable, SessionView};
-pub use sessions::{OutputSessions, SessionMetrics};
+pub use sessions::{Latency, OutputSessions, SessionMetrics};
+pub use shortcut::{Shortcut, Site, Way};
 pub use slots::Caps;
 pub use tls::{BadCertificate, Tls, TlsFiles};
 

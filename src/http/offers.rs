@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
@@ -17,42 +16,46 @@ use crate::fault::{Code, Fault};
 const OFFERS: usize = 64;
 
 /// The queue of offers.
-#[derive(Clone)]
-pub struct Offers {
+pub(super) struct Offers {
     places: Arc<Semaphore>,
     metrics: HttpMetrics,
 }
 
 impl Offers {
     /// An empty queue, whose refusals are counted in `metrics`.
-    pub fn new(metrics: HttpMetrics) -> Self {
+    pub(super) fn new(metrics: HttpMetrics) -> Self {
         Self { places: Arc::new(Semaphore::new(OFFERS)), metrics }
     }
 }
 
-/// Middleware: an offer that finds the queue full is to come back in a moment
+/// An offer that finds the queue full is to come back in a moment
 /// (503 with `Retry-After`).
-pub async fn queue_offers(State(offers): State<Offers>, request: Request, next: Next) -> Response {
+pub(super) async fn queue_offers<F: Future<Output = Response>>(
+    offers: &Offers,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let is_offer =
         request.method() == Method::POST && matches!(route, Some("/{stream}/whep" | "/api/webrtc"));
     if !is_offer {
-        return next.run(request).await;
+        return next(request).await;
     }
     let Ok(_place) = offers.places.try_acquire() else {
         offers.metrics.rejected("offers");
         let detail = format!("{OFFERS} offers are being answered");
         return Problem::from(Fault::new(Code::ViewerLimit, detail)).into_response();
     };
-    next.run(request).await
+    next(request).await
 }
 
 #[cfg(test)]
 mod tests {
     use axum::Router;
     use axum::body::Body;
+    use axum::extract::State;
     use axum::http::StatusCode;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{Next, from_fn_with_state};
     use axum::routing::{get, post};
     use futures_util::future::join_all;
     use tower::ServiceExt;
@@ -63,10 +66,16 @@ mod tests {
     async fn an_offer_beyond_the_queue_is_told_when_to_come_back() {
         let metrics = HttpMetrics::register(&prometheus::Registry::new()).unwrap();
         let slow = || tokio::time::sleep(std::time::Duration::from_secs(1));
+        let offers = Arc::new(Offers::new(metrics));
         let router = Router::new()
             .route("/{stream}/whep", post(slow))
             .route("/{stream}/index.m3u8", get(slow))
-            .layer(from_fn_with_state(Offers::new(metrics), queue_offers));
+            .layer(from_fn_with_state(
+                offers,
+                async |State(offers): State<Arc<Offers>>, request, next: Next| {
+                    queue_offers(&offers, request, |request| next.run(request)).await
+                },
+            ));
         let ask = |method: &str, path: &str| {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
             let router = router.clone();

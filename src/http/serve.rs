@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::http::{Request, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::connection::{self, House};
+use super::shortcut::{Shortcut, Site};
 use super::slots::{Caps, Slots};
 use super::tls::Tls;
 use super::{HttpMetrics, request_problem};
@@ -26,6 +25,10 @@ const BODY_LIMIT: Duration = Duration::from_secs(5);
 const BODY_BYTES: usize = 64 << 10;
 /// How long stopping waits for requests under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that the system completes before we have accepted them. Beyond
+/// it a client believes in a connection that nobody knows of; the usual 128 are
+/// fewer than viewers that all come back after a restart.
+const BACKLOG: u32 = 1_024;
 /// Out of file descriptors: closing some takes a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,12 +48,8 @@ impl Listener {
     /// # Errors
     ///
     /// The system's, with the address and the key.
-    pub async fn bind(
-        name: &'static str,
-        key: &'static str,
-        address: SocketAddr,
-    ) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await.map_err(|error| {
+    pub fn bind(name: &'static str, key: &'static str, address: SocketAddr) -> io::Result<Self> {
+        let socket = listen(address).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {address} ({key}): {error}"))
         })?;
         Ok(Self { name, socket, caps: Caps::default(), tls: None })
@@ -78,16 +77,29 @@ impl Listener {
     }
 }
 
-/// Serves `router` until `stop`, then lets requests under way finish within
+/// A socket that listens on `address`, with room for a crowd that comes at once.
+///
+/// # Errors
+///
+/// The system's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the program before us that still linger do not matter.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves `site` until `stop`, then lets requests under way finish within
 /// five seconds.
-pub async fn serve(
+pub async fn serve<S: Shortcut>(
     listener: Listener,
-    router: Router,
+    site: Site<S>,
     metrics: HttpMetrics,
     stop: CancellationToken,
 ) {
     let slots = Slots::new(listener.caps);
-    let house = House { router, tls: listener.tls, metrics, stop };
+    let house = House { site, tls: listener.tls, metrics, stop };
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -124,12 +136,18 @@ pub async fn serve(
     }
 }
 
-/// Middleware: reads a request's body whole before its route sees it, so that
-/// nobody holds a route, or our memory, by sending slowly or without end.
-pub async fn whole_body(request: axum::extract::Request, next: Next) -> Response {
+/// Reads a request's body whole before its route sees it, so that nobody holds a
+/// route, or our memory, by sending slowly or without end.
+pub(super) async fn whole_body<F: Future<Output = Response>>(
+    request: Request<Body>,
+    next: impl FnOnce(Request<Body>) -> F,
+) -> Response {
+    if request.body().is_end_stream() {
+        return next(request).await;
+    }
     let (head, body) = request.into_parts();
     match tokio::time::timeout(BODY_LIMIT, to_bytes(body, BODY_BYTES)).await {
-        Ok(Ok(body)) => next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Ok(body)) => next(Request::from_parts(head, Body::from(body))).await,
         Ok(Err(_)) => {
             request_problem(StatusCode::PAYLOAD_TOO_LARGE, "a body above 64 KiB, or one cut short")
         }
@@ -139,26 +157,29 @@ pub async fn whole_body(request: axum::extract::Request, next: Next) -> Response
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Bytes;
-    use axum::middleware::from_fn;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::http::connection::HEADER_LIMIT;
+    use crate::http::activity::HEADER_LIMIT;
 
     /// What a client that sends `bytes` and then nothing more gets, until the
     /// connection is closed on it.
     async fn answer_to(bytes: &[u8]) -> String {
-        let listener = Listener::bind("test", "listen", ([127, 0, 0, 1], 0).into()).await.unwrap();
+        let listener = Listener::bind("test", "listen", ([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.address().unwrap();
         let router = Router::new()
             .route("/", post(|body: Bytes| async move { body.len().to_string() }))
-            .layer(from_fn(whole_body));
+            .layer(from_fn(async |request, next: Next| {
+                whole_body(request, |request| next.run(request)).await
+            }));
         let metrics = HttpMetrics::register(&prometheus::Registry::new()).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, router, metrics, stop.clone()));
+        tokio::spawn(serve(listener, Site::from(router), metrics, stop.clone()));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();

@@ -61,6 +61,8 @@ pub struct SessionNews {
     pub video: Option<&'static str>,
     /// See `video`.
     pub audio: Option<&'static str>,
+    /// What of them it is not sent, to leave a narrow way to the rest: `sound`.
+    pub held_back: Option<&'static str>,
     /// To the viewer and back.
     pub round_trip: Option<Duration>,
     /// Share of the packets that did not arrive, 0 to 1, by its last report.
@@ -127,6 +129,18 @@ impl SessionTable {
             news: entry.news.clone(),
         };
         table.sessions.values().map(view).collect()
+    }
+
+    /// What became of the session of that id, as it last told.
+    pub fn news(&self, id: &str) -> Option<SessionNews> {
+        let table = self.table();
+        let ours = table.sessions.values().find(|entry| entry.start.id == id);
+        ours.map(|entry| entry.news.clone())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.table().sessions.len()
     }
 
     /// Sends the session of that id away; `false` where there is none, or it
@@ -208,7 +222,7 @@ mod tests {
         let mut rates = Vec::new();
         for (second, bytes) in [(0, 7_000), (1, 107_000), (2, 307_000), (12, 307_000)] {
             line.tell(now + Duration::from_secs(second), |news| news.bytes = bytes);
-            rates.push(table.list()[0].news.bit_rate);
+            rates.push(table.news("a").unwrap().bit_rate);
         }
         assert_eq!(rates, [0, 800_000, 1_600_000, 0]);
     }

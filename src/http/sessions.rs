@@ -2,15 +2,17 @@
 //! that outputs share.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
 use super::attended::Attended;
-use super::session_table::{SessionLine, SessionStart, SessionTable};
+use super::session_table::{SessionLine, SessionNews, SessionStart, SessionTable};
 use crate::auth::Pass;
 use crate::media::StreamName;
+use crate::metrics::forget;
 
 /// Seconds from a viewer's request to its first picture, and to an answer:
 /// fine below the 300 ms we promise, coarse above.
@@ -18,6 +20,10 @@ const SETUP_BUCKETS: &[f64] = &[0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0,
 
 /// Seconds a viewer stays: a glance, a minute, an hour, a day.
 const DURATION_BUCKETS: &[f64] = &[1.0, 10.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0];
+
+/// Seconds from a frame's last packet to its way out: fine around the 5 ms that
+/// we promise of WebRTC, coarse above.
+const LATENCY_BUCKETS: &[f64] = &[0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 2.0];
 
 /// Session families of all outputs. Registered once, by whoever wires them.
 #[derive(Clone)]
@@ -27,6 +33,7 @@ pub struct SessionMetrics {
     setup_duration: HistogramVec,
     first_frame: HistogramVec,
     duration: HistogramVec,
+    latency: HistogramVec,
     sent_bytes: IntCounterVec,
     table: SessionTable,
 }
@@ -72,6 +79,13 @@ impl SessionMetrics {
                 &["output", "end"],
                 DURATION_BUCKETS,
             )?,
+            latency: histogram(
+                "porthole_pipeline_latency_seconds",
+                "From a frame's last packet in to its last byte out: to all viewers of the stream \
+                 (whep), to each (mse, mjpeg, rtsp), or until they can fetch the part that it ends (hls)",
+                &["output"],
+                LATENCY_BUCKETS,
+            )?,
             sent_bytes: IntCounterVec::new(
                 Opts::new("porthole_sent_bytes_total", "Media bytes sent to viewers"),
                 &["stream", "output"],
@@ -83,6 +97,7 @@ impl SessionMetrics {
         registry.register(Box::new(families.setup_duration.clone()))?;
         registry.register(Box::new(families.first_frame.clone()))?;
         registry.register(Box::new(families.duration.clone()))?;
+        registry.register(Box::new(families.latency.clone()))?;
         registry.register(Box::new(families.sent_bytes.clone()))?;
         Ok(families)
     }
@@ -97,9 +112,25 @@ impl SessionMetrics {
         self.table.clone()
     }
 
+    /// Drops what was counted of a stream that is no more.
+    pub fn forget(&self, stream: &StreamName) {
+        forget(&self.sent_bytes, stream.as_str());
+    }
+
     /// The families as `output` (the metric label: `whep`, `hls`, …) sees them.
     pub fn of(&self, output: &'static str) -> OutputSessions {
         OutputSessions { families: self.clone(), output }
+    }
+}
+
+/// How long frames take through an output.
+#[derive(Clone)]
+pub struct Latency(Histogram);
+
+impl Latency {
+    /// The frame whose last packet arrived then has gone out just now.
+    pub fn gone_out(&self, arrived: Instant) {
+        self.0.observe(arrived.elapsed().as_secs_f64());
     }
 }
 
@@ -136,6 +167,12 @@ impl OutputSessions {
         self.families.duration.with_label_values(&[self.output, end]).observe(seconds);
     }
 
+    /// How long frames take through this output; kept by the caller, as
+    /// [`sent_bytes`](Self::sent_bytes).
+    pub fn latency(&self) -> Latency {
+        Latency(self.families.latency.with_label_values(&[self.output]))
+    }
+
     /// Lists a session until the line is dropped. `end` asks it to leave, and
     /// must not wait; it says whether it could ask.
     pub fn list(
@@ -144,6 +181,11 @@ impl OutputSessions {
         end: impl Fn() -> bool + Send + Sync + 'static,
     ) -> SessionLine {
         self.families.table.add(self.output, start, end)
+    }
+
+    /// What became of the session of that id, as it last told.
+    pub fn news(&self, id: &str) -> Option<SessionNews> {
+        self.families.table.news(id)
     }
 
     /// Counts and lists a viewer of `stream` that a task of its own serves over

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::memory;
 use crate::networks::{Networks, household};
 
 /// Caps of one listener.
@@ -80,6 +81,7 @@ impl Drop for Slot {
             *own -= 1;
             if *own == 0 {
                 taken.by_address.remove(&address);
+                memory::fit(&mut taken.by_address);
             }
         }
     }

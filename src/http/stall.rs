@@ -3,11 +3,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::activity::Activity;
 
 /// How long a client may take not one byte of what is written to it. Its own
 /// system takes megabytes for it before that.
@@ -17,12 +20,14 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Impatient<S> {
     inner: S,
     limit: Pin<Box<Sleep>>,
+    /// Told when a write waits, and when it does no more.
+    activity: Arc<Activity>,
     waiting: bool,
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, limit: Box::pin(sleep(WRITE_LIMIT)), waiting: false }
+    pub(super) fn new(inner: S, activity: Arc<Activity>) -> Self {
+        Self { inner, limit: Box::pin(sleep(WRITE_LIMIT)), activity, waiting: false }
     }
 
     /// What `outcome` becomes once time is up.
@@ -32,11 +37,15 @@ impl<S> Impatient<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.waiting = false;
+            if self.waiting {
+                self.waiting = false;
+                self.activity.waits(false);
+            }
             return outcome;
         }
         if !self.waiting {
             self.waiting = true;
+            self.activity.waits(true);
             self.limit.as_mut().reset(Instant::now() + WRITE_LIMIT);
         }
         ready!(self.limit.as_mut().poll(context));
@@ -97,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_stops_is_left_and_a_slow_one_is_not() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut near = Impatient::new(near);
+        let mut near = Impatient::new(near, Arc::new(Activity::new()));
         let begun = Instant::now();
         let slow = async {
             let mut byte = [0];

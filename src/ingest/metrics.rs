@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::media::{MediaKind, StreamName};
+use crate::metrics::forget;
 use crate::traces::{Trace, Traces};
 
 /// Limits whose excess ends a session, as [`Limit`](super::depacketize::Limit)
@@ -133,6 +134,19 @@ impl IngestMetrics {
     /// Tells of each connect to a camera.
     pub fn traced(self, traces: Traces) -> Self {
         Self { traces, ..self }
+    }
+
+    /// Drops what was counted of a stream that is no more.
+    pub fn forget(&self, stream: &StreamName) {
+        let name = stream.as_str();
+        forget(&self.up, name);
+        for family in [&self.last_frame, &self.jitter, &self.keyframe_interval] {
+            forget(family, name);
+        }
+        let Self { connects, bytes, packets, lost, reordered, frames, discarded, .. } = self;
+        for family in [connects, bytes, packets, lost, reordered, frames, discarded] {
+            forget(family, name);
+        }
     }
 
     /// The meters of one stream, looked up once.

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::depacketize::{self, Unit};
+use super::mask::masked;
 use super::rtsp::{Greeting, Item};
 use super::select::{self, Selected};
 use super::source::{Source, Transport};
@@ -36,6 +37,18 @@ pub struct Probe {
     pub clock_offset: Option<i64>,
     /// Why the look ended early.
     pub fault: Option<Fault>,
+}
+
+impl Probe {
+    /// The camera's own words say nothing that it was told.
+    fn without_secrets(mut self, source: &Source) -> Self {
+        let words = self.login_schemes.iter_mut().chain(&mut self.server);
+        let details = self.notes.iter_mut().chain(&mut self.fault);
+        for text in words.chain(details.map(|fault| &mut fault.detail)) {
+            *text = masked(source, text);
+        }
+        self
+    }
 }
 
 /// What was seen of a track.
@@ -125,7 +138,7 @@ pub async fn probe(source: &Source) -> Probe {
     let _ = timeout(Duration::from_secs(2), farewells.wait()).await;
     probe.login_schemes = greeting.login_schemes;
     probe.server = greeting.server;
-    probe
+    probe.without_secrets(source)
 }
 
 /// A track being looked at.

@@ -166,14 +166,19 @@ impl Source {
     /// goes only where it was written for.
     #[must_use]
     pub fn beside(self, main: &Self) -> Self {
-        // As text: an address is a name to a URL that is not of HTTP.
-        let [own, mains] = [&self, main].map(|source| source.url.host_str().unwrap_or_default());
-        let same_place = own.eq_ignore_ascii_case(mains) && self.is_tls() >= main.is_tls();
         let (login, typed) = match self.login {
-            None if same_place => (main.login.clone(), main.typed.clone()),
+            None if self.may_have_password_of(main) => (main.login.clone(), main.typed.clone()),
             login => (login, self.typed),
         };
         Self { url: self.url, login, typed, on_demand: true, ..main.clone() }
+    }
+
+    /// Whether a password that was written for `other` may go here: not to
+    /// another host, nor out of TLS.
+    pub fn may_have_password_of(&self, other: &Self) -> bool {
+        // As text: an address is a name to a URL that is not of HTTP.
+        let [own, others] = [self, other].map(|source| source.url.host_str().unwrap_or_default());
+        own.eq_ignore_ascii_case(others) && self.is_tls() >= other.is_tls()
     }
 }
 

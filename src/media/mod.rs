@@ -12,6 +12,7 @@ mod h265;
 mod nal;
 mod name;
 mod reference_set;
+pub mod reorder;
 mod time;
 mod track;
 mod vpx;

@@ -7,6 +7,8 @@
 )]
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -78,6 +80,11 @@ pub fn uri(playlist: &str) -> String {
 /// Plays over MSE until it is closed: the decode time of each picture's
 /// fragment, in order.
 pub async fn watch(base: String, path: &'static str) -> Vec<u64> {
+    watch_counted(base, path, Arc::default()).await
+}
+
+/// The same; `seen` is how many there have been so far.
+pub async fn watch_counted(base: String, path: &'static str, seen: Arc<AtomicUsize>) -> Vec<u64> {
     let url = format!("{}/{path}", base.replace("http", "ws"));
     let (mut socket, _) = connect_async(url).await.unwrap();
     socket.send(Message::text(r#"{"type":"mse","value":"avc1.640029"}"#)).await.unwrap();
@@ -88,6 +95,7 @@ pub async fn watch(base: String, path: &'static str) -> Vec<u64> {
         if let Some(at) = bytes.windows(4).position(|four| four == b"tfdt") {
             let time = bytes[at + 8..at + 16].try_into().unwrap();
             times.push(u64::from_be_bytes(time));
+            seen.store(times.len(), Ordering::Relaxed);
         }
     }
     times

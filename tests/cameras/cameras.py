@@ -56,6 +56,12 @@ MOUNTS = {
     "h264-aac": (H264, AAC),
     "gop-1s": (H264, PCMA),
     "small": (H264,),
+    "small-pcma": (H264, PCMA),
+    "gop-half": (H264,),
+    "irregular": (H264,),
+    "fps-1": (H264,),
+    "fps-60": (H264,),
+    "h264-opus": (H264, OPUS),
     "long-gop": (H264, PCMA),
     "gop-30s": (H264,),
     "bframes": (H264, AAC),
@@ -283,15 +289,15 @@ def main():
     server.set_service(given.port)
     told, factories = {}, []
     for mount in given.mounts:
-        if mount in SOUNDS:
+        name, _, clip = mount.partition("=")
+        if (clip or name) in SOUNDS:
             factory = GstRtspServer.RTSPMediaFactory()
             source = "audiotestsrc is-live=true ! audioconvert ! audioresample"
-            factory.set_launch(f"( {source} ! {SOUNDS[mount]} name=pay0 pt=97 )")
+            factory.set_launch(f"( {source} ! {SOUNDS[clip or name]} name=pay0 pt=97 )")
             factory.set_shared(True)
-            server.get_mount_points().add_factory(f"/{mount}", factory)
+            server.get_mount_points().add_factory(f"/{name}", factory)
             factories.append(factory)
             continue
-        name, _, clip = mount.partition("=")
         tracks = parse_all((clip or name).split("+"))
         if given.mtu and "rtph264pay" in tracks[0].payloader:
             tracks[0].payloader += f" mtu={given.mtu}"

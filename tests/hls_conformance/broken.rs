@@ -68,6 +68,11 @@ fn late(recordings: &mut Recordings) {
     }
 }
 
+/// Lists a part of the oldest segment, too.
+fn parts_for_ever(text: &str) -> String {
+    text.replacen("#EXTINF", "#EXT-X-PART:DURATION=0.40,URI=\"s0.0.m4s\"\n#EXTINF", 1)
+}
+
 /// Changes what is fetched a second time.
 fn again(recordings: &mut Recordings, change: impl Fn(&mut Answer)) {
     let mut seen = std::collections::BTreeSet::new();
@@ -88,8 +93,34 @@ fn tags_after_a_part(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Lists no gap where there was one.
+fn no_gaps(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    while let Some(at) = lines.iter().position(|line| *line == "#EXT-X-GAP") {
+        let begins = lines[..at].iter().rposition(|line| line.starts_with("#EXT-X-PROGRAM"));
+        lines.drain(begins.unwrap()..at + 3);
+    }
+    lines.join("\n")
+}
+
+/// Changes what the multivariant playlist says.
+fn index(recordings: &mut Recordings, old: &str, new: &str) {
+    each(recordings, |answer| {
+        if answer.path == "index.m3u8" {
+            answer.body = answer.text().replace(old, new).into();
+        }
+    });
+}
+
+/// Changes the later half of the main media playlists.
+fn later(recordings: &mut Recordings, old: &str, new: &str) {
+    let half = recordings[0].len() / 2;
+    let answers = recordings[0][half..].iter_mut().filter(|answer| main(answer));
+    answers.for_each(|answer| answer.body = answer.text().replace(old, new).into());
+}
+
 /// The rule that each fault breaks.
-pub(crate) const BROKEN: [(u32, Break); 33] = [
+pub(crate) const BROKEN: [(u32, Break); 44] = [
     (1, |r| swap(r, "PART-HOLD-BACK=1.32", "PART-HOLD-BACK=1.22")),
     (2, |r| swap(r, "CONTROL:", "CONTROL:HOLD-BACK=5.9,")),
     (3, |r| swap(r, "CAN-SKIP-UNTIL=12", "CAN-SKIP-UNTIL=11")),
@@ -130,16 +161,11 @@ pub(crate) const BROKEN: [(u32, Break); 33] = [
     (12, late),
     (13, |r| again(r, |answer| answer.status = 404)),
     (13, |r| without(r, "#EXT-X-PART:")),
-    (14, |r| {
-        let half = r[0].len() / 2;
-        let answers = r[0][half..].iter_mut().filter(|answer| main(answer));
-        answers.for_each(|a| a.body = a.text().replace("DURATION:2", "DURATION:3").into());
-    }),
-    (14, |r| {
-        let half = r[0].len() / 2;
-        let answers = r[0][half..].iter_mut().filter(|answer| main(answer));
-        answers.for_each(|a| a.body = a.text().replace("EXTINF:1.0", "EXTINF:1.1").into());
-    }),
+    (13, |r| lists(r, "#EXT-X-PART:", parts_for_ever)),
+    (14, |r| later(r, "DURATION:2", "DURATION:3")),
+    (14, |r| later(r, "EXTINF:1.0", "EXTINF:1.1")),
+    (14, |r| later(r, "#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-DATE")),
+    (14, |r| later(r, "PART-HOLD-BACK=1.32", "PART-HOLD-BACK=1.42")),
     (15, |r| without(r, "#EXT-X-PRELOAD-HINT:TYPE=PART")),
     (15, |r| swap(r, "TYPE=PART,URI=\"s", "TYPE=PART,URI=\"s1")),
     (15, |r| {
@@ -150,18 +176,20 @@ pub(crate) const BROKEN: [(u32, Break); 33] = [
         })
     }),
     (16, |r| without(r, "#EXT-X-PROGRAM-DATE-TIME")),
+    (16, |r| lists(r, "#EXT-X-GAP", no_gaps)),
     (17, |r| without(r, "#EXT-X-RENDITION-REPORT")),
+    (17, |r| swap(r, "LAST-MSN=1", "LAST-MSN=2")),
     (18, |r| swap(r, ",INDEPENDENT=YES", "")),
     (19, |r| again(r, |answer| answer.body.push(0))),
     (19, |r| each(r, |answer| drop(answer.headers.insert("set-cookie".into(), "a=b".into())))),
+    (19, |r| each(r, |answer| drop(answer.headers.remove("content-encoding")))),
+    (19, |r| swap(r, "URI=\"i", "URI=\"/i")),
     (20, |r| each(r, |answer| drop(answer.headers.remove("cache-control")))),
     (21, |r| without(r, "#EXT-X-DISCONTINUITY-SEQUENCE")),
+    (21, |r| swap(r, "#EXT-X-DISCONTINUITY\n", "")),
     (22, |r| swap(r, "#EXTINF:1.0", "#EXTINF:2.6")),
-    (23, |r| {
-        each(r, |answer| {
-            if answer.path == "index.m3u8" {
-                answer.body = answer.text().replace("BANDWIDTH=", "BANDWIDTH=1").into();
-            }
-        });
-    }),
+    (23, |r| index(r, "BANDWIDTH=", "BANDWIDTH=1")),
+    (23, |r| index(r, "CODECS=\"avc1", "CODECS=\"avc3")),
+    (23, |r| index(r, "RESOLUTION=", "SIZE=")),
+    (23, |r| index(r, "FRAME-RATE=25", "FRAME-RATE=30")),
 ];

@@ -113,7 +113,8 @@ pub(crate) fn dates(watch: &Watch<'_>, found: &mut Found) {
         for segment in &list.segments {
             found.see(segment.date.is_some(), || format!("{} has no date", segment.number));
         }
-        for two in list.segments.windows(2).filter(|two| !two[1].discontinuity) {
+        // Over an outage, too: what is missing is listed as gaps.
+        for two in list.segments.windows(2) {
             let (Some(before), Some(date)) = (two[0].date, two[1].date) else { continue };
             let off = date - before - two[0].length();
             found.see(off.abs() < 1.0, || format!("{} is {off} s off", two[1].number));

@@ -28,7 +28,7 @@ pub(crate) const RULES: [(u32, &str, Check); 23] = [
     (13, "parts leave after three targets, and can be fetched after that", answers::lifetimes),
     (14, "targets are for life, and nothing listed changes", lists::unchanged),
     (15, "one hint, for what comes next; it comes whole, others are 404", answers::hints),
-    (16, "every segment has its date", lists::dates),
+    (16, "every segment has its date, and gaps keep the timeline", lists::dates),
     (17, "one report for each other playlist, in step", lists::reports),
     (18, "every segment has a key frame", lists::key_frames),
     (19, "gzip, relative URIs, no cookies, the same bytes each time", answers::plain_http),

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use porthole::auth::Access;
 use porthole::bus::{
     BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream, StreamsCollector,
 };
-use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes};
-use porthole::http::SessionMetrics;
-use porthole::media::{Avc, ClockRate, Codec, Draft, FrameKind, PixelSize, Track, TrackId, Tracks};
+use porthole::egress::hls::{Config, Deps, Hls, Metrics, routes, shortcut};
+use porthole::http::{self, Front, Gate, HttpMetrics, Listener, SessionMetrics};
+use porthole::media::{
+    Avc, ClockRate, Codec, Draft, FrameKind, G711Law, PixelSize, Track, TrackId, Tracks,
+};
 use reqwest::{Client, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use super::{WALL_MS, draft};
 
@@ -49,21 +53,28 @@ impl Gateway {
         let registry = Arc::new(Registry::new());
         registry.insert(Arc::clone(&stream));
         let metrics = prometheus::Registry::new();
-        let hls = Hls::new(config, Metrics::register(&metrics).unwrap()).unwrap();
+        let sessions = SessionMetrics::register(&metrics).unwrap();
+        let hls = Hls::new(config, Metrics::register(&metrics, &sessions).unwrap()).unwrap();
         for stream in substream.iter().chain([&stream]) {
             hls.attach(stream);
         }
         let streams = StreamsCollector::new(Arc::clone(&registry)).unwrap();
         metrics.register(Box::new(streams)).unwrap();
         metrics.register(Box::new(hls.collector().unwrap())).unwrap();
-        let deps = Deps {
-            registry,
-            hls: Arc::clone(&hls),
-            sessions: SessionMetrics::register(&metrics).unwrap(),
+        let http_metrics = HttpMetrics::register(&metrics).unwrap();
+        let gate = Gate {
+            access: Arc::new(Access::Open),
+            registry: Arc::clone(&registry),
+            policy: Arc::default(),
+            metrics: http_metrics.clone(),
+            loopback: true,
+            draining: Arc::default(),
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes(deps)).await });
+        let deps = Arc::new(Deps { registry, hls: Arc::clone(&hls), sessions });
+        let site = Front::of_viewers(gate).before_both(routes(Arc::clone(&deps)), shortcut(&deps));
+        let listener = Listener::bind("viewer", "listen", ([127, 0, 0, 1], 0).into()).unwrap();
+        let base = format!("http://{}", listener.address().unwrap());
+        tokio::spawn(http::serve(listener, site, http_metrics, CancellationToken::new()));
         Self { base, http: Client::new(), stream, publisher: Some(publisher), hls, metrics }
     }
 
@@ -140,6 +151,23 @@ pub(crate) fn pictures(count: i64, key_interval: i64) -> Vec<Draft> {
 /// Seven seconds of a camera with a key frame every two.
 pub(crate) fn seven_seconds() -> Vec<Draft> {
     pictures(175, 50)
+}
+
+/// The same pictures with sound, a packet each.
+pub(crate) fn heard(frames: Vec<Draft>) -> Vec<Draft> {
+    let sound = Track {
+        id: TrackId(1),
+        rate: ClockRate::new(8_000).unwrap(),
+        codec: Codec::G711 { law: G711Law::A, channels: 1 },
+    };
+    let picture = frames[0].tracks.video().unwrap().clone();
+    let tracks = Arc::new(Tracks::new(vec![picture, sound]));
+    let with_sound = |(frame, n): (Draft, i64)| {
+        let packet = Bytes::from_static(&[0xd5; 320]);
+        let sound = draft(&tracks, 1, n * 320, n * 320, FrameKind::Audio, packet);
+        [Draft { tracks: Arc::clone(&tracks), ..frame }, sound]
+    };
+    frames.into_iter().zip(0..).flat_map(with_sound).collect()
 }
 
 /// The same, so many seconds later.

@@ -52,6 +52,7 @@ pub(crate) const CONTRACT: &[Promise] = &[
     ("porthole_udp_discarded_packets_total", C, &["reason"]),
     ("porthole_hls_blocked_requests", G, &[]),
     ("porthole_hls_blocked_duration_seconds", H, &[]),
+    ("porthole_hls_segments_filed_total", C, &["result"]),
     ("porthole_http_requests_total", C, &["route", "method", "class"]),
     ("porthole_http_request_duration_seconds", H, &["route"]),
     ("porthole_http_connections", G, &["listener"]),

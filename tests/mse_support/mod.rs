@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use axum::middleware::from_fn_with_state;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use porthole::auth::Access;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::mse::{Deps, Mse, routes};
-use porthole::http::{self, Gate, HttpMetrics, Listener, Policy, SessionMetrics};
+use porthole::http::{self, Front, Gate, HttpMetrics, Listener, Policy, SessionMetrics};
 use porthole::media::Draft;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -49,7 +48,7 @@ impl House {
         let gate = Gate {
             access: Arc::new(Access::Open),
             registry: Arc::clone(&registry),
-            policy: Arc::clone(&policy),
+            policy,
             metrics: http_metrics.clone(),
             loopback: true,
             draining: Arc::default(),
@@ -57,12 +56,9 @@ impl House {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sessions = SessionMetrics::register(&metrics).unwrap();
         let router =
-            routes(Deps { registry, mse: Mse::new(&sessions, 100, stop.clone(), tasks.clone()) })
-                .layer(from_fn_with_state(gate, http::guard))
-                .layer(from_fn_with_state(policy, http::cross_origin))
-                .layer(axum::middleware::from_fn(http::whole_body));
-        let listener =
-            Listener::bind("viewer", "listen", ([127, 0, 0, 1], 0).into()).await.unwrap();
+            routes(Deps { registry, mse: Mse::new(&sessions, 100, stop.clone(), tasks.clone()) });
+        let router = Front::of_viewers(gate).before(router);
+        let listener = Listener::bind("viewer", "listen", ([127, 0, 0, 1], 0).into()).unwrap();
         let base = format!("http://{}", listener.address().unwrap());
         tokio::spawn(http::serve(listener, router, http_metrics, stop.clone()));
         Self { base, publisher, stop, tasks, metrics }

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::Router;
 use bytes::Bytes;
 use porthole::bus::{BusMetrics, Limits, Publisher, Registry, SourceState, SourceStatus, Stream};
 use porthole::egress::whep::{self, Config, Deps, Metrics, Whep};
@@ -36,7 +37,26 @@ impl Gateway {
         Self::with(Config { listen: ([0, 0, 0, 0], 0).into(), ..Config::default() }).await
     }
 
+    /// On one address, which it tells, so that a viewer has no other way to it.
+    pub(crate) async fn on_loopback() -> (Self, SocketAddr) {
+        Self::on_loopback_behind(|routes| routes).await
+    }
+
+    /// The same, with something before its routes.
+    pub(crate) async fn on_loopback_behind(
+        gate: impl FnOnce(Router) -> Router,
+    ) -> (Self, SocketAddr) {
+        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+        let gateway = Self::behind(config, gate).await;
+        let address = gateway.whep.local_addr().unwrap();
+        (gateway, address)
+    }
+
     pub(crate) async fn with(config: Config) -> Self {
+        Self::behind(config, |routes| routes).await
+    }
+
+    async fn behind(config: Config, gate: impl FnOnce(Router) -> Router) -> Self {
         let metrics = prometheus::Registry::new();
         let sessions = SessionMetrics::register(&metrics).unwrap();
         let families = Metrics::register(&metrics, &sessions).unwrap();
@@ -47,7 +67,7 @@ impl Gateway {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         // Under a prefix, as behind a proxy.
-        let app = axum::Router::new().nest("/cams", whep::routes(deps));
+        let app = Router::new().nest("/cams", gate(whep::routes(deps)));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let bus = BusMetrics::register(&metrics).unwrap();
         Self { registry, whep, metrics, table, bus, url: format!("http://{address}/cams") }

@@ -1,6 +1,6 @@
 //! A viewer: the `webrtc` crate, over WHEP.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -38,6 +38,8 @@ pub(crate) struct Player {
     pub(crate) connection: Box<dyn PeerConnection>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) http: reqwest::Client,
+    /// Where its session is, once there is one.
+    pub(crate) session: Option<url::Url>,
     video: Option<Arc<dyn TrackRemote>>,
     answer: String,
 }
@@ -151,6 +153,7 @@ impl Player {
             connection: Box::new(connection),
             events,
             http: reqwest::Client::new(),
+            session: None,
             video: None,
             answer: String::new(),
         };
@@ -170,47 +173,26 @@ impl Player {
 
     /// A viewer of pictures behind `line`.
     pub(crate) async fn behind(line: &Line, url: &str, gateway: SocketAddr) -> Self {
-        Self::behind_as(line, url, gateway, |_| true).await
+        Self::behind_as(line, url, gateway, &[RtpCodecKind::Video], |_| true).await
     }
 
-    /// The same, with those lines alone of its offer that `keep` takes. It
-    /// offers no RTX, which the `webrtc` crate does not put back in its place:
-    /// repairs come on the packets' own SSRC.
+    /// The same, of these kinds, with those lines alone of its offer that `keep`
+    /// takes, and without RTX.
     pub(crate) async fn behind_as(
         line: &Line,
         url: &str,
         gateway: SocketAddr,
+        kinds: &[RtpCodecKind],
         keep: impl Fn(&str) -> bool,
     ) -> Self {
-        let (player, offer) = Self::offering(&[RtpCodecKind::Video]).await;
-        let mut rtx = Vec::new();
-        for line in offer.lines() {
-            if let Some(map) = line.strip_prefix("a=rtpmap:")
-                && let Some((number, "rtx/90000")) = map.split_once(' ')
-            {
-                rtx.push(number.to_owned());
-            }
-        }
-        let ours = |line: &&str| {
-            let of_rtx = |number: &String| {
-                ["rtpmap", "fmtp", "rtcp-fb"]
-                    .iter()
-                    .any(|a| line.starts_with(&format!("a={a}:{number} ")))
-            };
-            !line.starts_with("a=candidate:") && !rtx.iter().any(of_rtx) && keep(line)
-        };
-        let offer: String = offer
-            .lines()
-            .filter(ours)
-            .map(|line| {
-                let kept = |word: &&str| {
-                    !line.starts_with("m=") || !rtx.iter().any(|number| number == word)
-                };
-                line.split(' ').filter(kept).collect::<Vec<_>>().join(" ") + "\r\n"
-            })
-            .collect();
+        let (mut player, offer) = Self::offering(kinds).await;
+        let ours = |line: &&str| !line.starts_with("a=candidate:") && keep(line);
+        let offer = without_rtx(&offer);
+        let offer: String = offer.lines().filter(ours).map(|line| format!("{line}\r\n")).collect();
         let response = player.post(url, &offer).await;
         assert_eq!(response.status(), 201);
+        let location = response.headers()["location"].to_str().unwrap();
+        player.session = Some(url::Url::parse(url).unwrap().join(location).unwrap());
         let answer = line.redirect(&response.text().await.unwrap(), gateway);
         let answer = RTCSessionDescription::answer(answer).unwrap();
         player.connection.set_remote_description(answer).await.unwrap();
@@ -286,16 +268,58 @@ impl Player {
     }
 }
 
-/// Puts the NAL units of consecutive RTP payloads back together (RFC 6184):
-/// RTP time and unit.
+/// An offer without RTX, which the `webrtc` crate does not put back in its place:
+/// repairs come on the packets' own SSRC then.
+pub(crate) fn without_rtx(offer: &str) -> String {
+    let mut rtx = Vec::new();
+    for line in offer.lines() {
+        if let Some(map) = line.strip_prefix("a=rtpmap:")
+            && let Some((number, "rtx/90000")) = map.split_once(' ')
+        {
+            rtx.push(number);
+        }
+    }
+    let ours = |line: &&str| {
+        let of_rtx = |number: &&str| {
+            let names = ["rtpmap", "fmtp", "rtcp-fb"];
+            names.iter().any(|name| line.starts_with(&format!("a={name}:{number} ")))
+        };
+        !rtx.iter().any(of_rtx)
+    };
+    let without = |line: &str| {
+        let kept = |word: &&str| !line.starts_with("m=") || !rtx.contains(word);
+        line.split(' ').filter(kept).collect::<Vec<_>>().join(" ") + "\r\n"
+    };
+    offer.lines().filter(ours).map(without).collect()
+}
+
+/// Puts the NAL units of RTP payloads back together (RFC 6184), in the order they
+/// were sent from the first one on: RTP time and unit. A busy machine loses
+/// packets on the way; they come later, once asked for.
 #[derive(Default)]
 pub(crate) struct Depacketizer {
+    next: Option<u16>,
+    early: BTreeMap<u16, rtc::rtp::Packet>,
     partial: Vec<u8>,
     pub(crate) units: Vec<(u32, Vec<u8>)>,
 }
 
 impl Depacketizer {
     pub(crate) fn push(&mut self, packet: &rtc::rtp::Packet) {
+        let number = packet.header.sequence_number;
+        let next = *self.next.get_or_insert(number);
+        if number.wrapping_sub(next) < 0x8000 {
+            self.early.insert(number, packet.clone());
+        }
+        while let Some(next) = self.next
+            && let Some(packet) = self.early.remove(&next)
+        {
+            self.next = Some(next.wrapping_add(1));
+            self.take(&packet);
+        }
+    }
+
+    fn take(&mut self, packet: &rtc::rtp::Packet) {
         let (time, data) = (packet.header.timestamp, &packet.payload[..]);
         match data[0] & 0x1f {
             24 => {

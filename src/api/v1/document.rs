@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::{config, sessions, streams};
 
@@ -191,34 +192,29 @@ pub(super) struct StreamSettings {
     from_api: Option<bool>,
 }
 
-/// A stream that is to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "the document is made of it; `config` reads the real one")]
-pub(super) struct NewStream {
-    /// What viewers call it.
-    #[schema(pattern = "^[a-z0-9-]{1,63}$")]
-    name: String,
-    #[schema(pattern = "^rtsps?://[^/]", example = "rtsp://viewer:secret@10.0.0.5/stream1")]
-    source: String,
-    #[schema(pattern = "^rtsps?://[^/]", nullable = false)]
-    substream: Option<String>,
-    #[schema(nullable = false)]
-    username: Option<String>,
-    #[schema(nullable = false, write_only)]
-    password: Option<String>,
-    #[schema(nullable = false)]
-    transport: Option<Transport>,
-    #[schema(nullable = false)]
-    after_loss: Option<AfterLoss>,
-    #[schema(nullable = false)]
-    on_demand: Option<bool>,
-    #[schema(pattern = "^https?://[^/]", nullable = false)]
-    snapshot_url: Option<String>,
-    #[schema(nullable = false)]
-    snapshot: Option<OnOff>,
-    #[schema(nullable = false)]
-    tls: Option<TrustKeys>,
+/// A stream that is to be: a name, and the keys of one.
+pub(super) struct NewStream;
+
+impl ToSchema for NewStream {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        StreamKeys::schemas(schemas);
+    }
+}
+
+impl PartialSchema for NewStream {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut keys)) = StreamKeys::schema() else {
+            unreachable!("a struct's schema is an object");
+        };
+        let name = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("What viewers call it."))
+            .pattern(Some("^[a-z0-9-]{1,63}$"));
+        keys.properties.insert("name".into(), name.into());
+        keys.required.insert(0, "name".into());
+        keys.description = Some("A stream that is to be.".into());
+        Schema::Object(keys).into()
+    }
 }
 
 /// What a stream is to be.

@@ -39,7 +39,8 @@ pub(super) struct SessionDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     since: String,
-    /// How far it has come: `connecting`, `connected`, `live`.
+    /// How far it has come: `connecting`, `connected`, `live`; `key_frames`
+    /// where its way carries no more.
     stage: &'static str,
     /// The viewer's address and port.
     remote: Option<String>,
@@ -47,6 +48,8 @@ pub(super) struct SessionDocument {
     transport: Option<&'static str>,
     video: Option<&'static str>,
     audio: Option<&'static str>,
+    /// What of them it is not sent, since its way carries too little: `sound`.
+    held_back: Option<&'static str>,
     /// Seconds to the viewer and back.
     round_trip: Option<f64>,
     /// Share of the packets that were lost, 0 to 1.
@@ -106,7 +109,7 @@ pub(super) async fn end(State(deps): State<Deps>, Path(id): Path<String>) -> Res
 fn document(SessionView { start, output, since, news }: SessionView) -> SessionDocument {
     let SessionStart { id, stream, principal } = start;
     let SessionNews { stage, quality, adapts, remote, transport, video, audio, .. } = news;
-    let SessionNews { round_trip, loss, bit_rate, estimate, packets, bytes, .. } = news;
+    let SessionNews { held_back, round_trip, loss, bit_rate, estimate, packets, bytes, .. } = news;
     SessionDocument {
         id,
         stream: stream.viewed().to_owned(),
@@ -123,6 +126,7 @@ fn document(SessionView { start, output, since, news }: SessionView) -> SessionD
         transport,
         video,
         audio,
+        held_back,
         round_trip: round_trip.map(|time| time.as_secs_f64()),
         loss,
         bit_rate,

@@ -35,7 +35,8 @@ pub(super) fn verdict(probe: &Probe, output: &str, browser: &str) -> Verdict {
     match output {
         "WebRTC" => web_rtc(video, audio, browser),
         "HLS" => hls(video, browser),
-        _ => no("not in this version of porthole yet"),
+        "MSE" => mse(video, browser),
+        _ => pictures(video),
     }
 }
 
@@ -65,6 +66,34 @@ fn web_rtc(video: Option<&Seen>, audio: Option<&Seen>, browser: &str) -> Verdict
     }
 }
 
+fn mse(video: Option<&Seen>, browser: &str) -> Verdict {
+    match video.map(|video| video.codec.as_ref()) {
+        Some(None) => no("the camera sends no parameter sets"),
+        Some(Some(codec @ (Codec::Jpeg(_) | Codec::Vp8(_) | Codec::Vp9(_) | Codec::Av1(_)))) => {
+            no(format!("{}: set the camera to H.264", codec.name()))
+        }
+        Some(Some(Codec::H265(_))) if matches!(browser, "Chrome" | "Firefox") => {
+            yes("only where the computer's graphics chip decodes H.265")
+        }
+        _ if browser == "iOS" => yes("from iOS 17.1 on"),
+        _ => yes(""),
+    }
+}
+
+/// What [`crate::egress::mjpeg`] can make pictures of.
+fn pictures(video: Option<&Seen>) -> Verdict {
+    match video.map(|video| video.codec.as_ref()) {
+        Some(Some(Codec::Jpeg(_))) => yes(""),
+        Some(Some(Codec::H264(_))) => yes("key frames alone, without sound"),
+        Some(Some(codec)) => {
+            let name = codec.name();
+            no(format!("{name} is not decoded here: name the camera's own still, `snapshot_url`"))
+        }
+        Some(None) => no("the camera sends no parameter sets"),
+        None => no("there is no picture"),
+    }
+}
+
 /// A segment begins at a key frame.
 fn has_rare_key_frames(video: &Seen) -> bool {
     video.keyframe_interval.is_none_or(|seconds| seconds > 6.0)
@@ -90,8 +119,10 @@ fn hls(video: Option<&Seen>, browser: &str) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::media::{Jpeg, PixelSize};
+    use crate::media::{Avc, Jpeg, PixelSize};
 
     fn seen(codec: Codec, reordered: bool) -> Seen {
         Seen {
@@ -121,16 +152,30 @@ mod tests {
         }
     }
 
+    fn plays(probe: &Probe) -> Vec<&'static str> {
+        let plays = |output: &&str| {
+            let verdicts = BROWSERS.map(|browser| verdict(probe, output, browser));
+            assert!(verdicts.iter().all(|v| v.plays || !v.reason.is_empty()), "{verdicts:?}");
+            verdicts.iter().any(|verdict| verdict.plays)
+        };
+        OUTPUTS.into_iter().filter(plays).collect()
+    }
+
     #[test]
-    fn a_jpeg_camera_plays_nowhere_yet_and_the_reason_names_it() {
+    fn a_jpeg_camera_plays_as_pictures_alone_and_the_reason_names_it() {
         let size = PixelSize { width: 1, height: 1 };
         let probe = probe(vec![seen(Codec::Jpeg(Jpeg { size }), false)]);
-        for output in OUTPUTS {
-            for browser in BROWSERS {
-                let verdict = verdict(&probe, output, browser);
-                assert!(!verdict.plays && !verdict.reason.is_empty(), "{output} in {browser}");
-            }
-        }
+        assert_eq!(plays(&probe), ["MJPEG"]);
+        assert!(verdict(&probe, "MSE", "Chrome").reason.contains("MJPEG"));
+    }
+
+    #[test]
+    fn b_frames_play_everywhere_but_in_webrtc() {
+        let sps = &[0x67, 66, 0, 30, 0xda, 0x02, 0x80, 0xbf, 0xe5];
+        let pps = vec![Bytes::from_static(&[0x68, 0xce, 0x38, 0x80])];
+        let h264 = Codec::H264(Avc::new(Bytes::from_static(sps), pps).unwrap());
+        assert_eq!(plays(&probe(vec![seen(h264.clone(), true)])), ["HLS", "MSE", "MJPEG"]);
+        assert_eq!(plays(&probe(vec![seen(h264, false)])), OUTPUTS);
     }
 
     #[test]
@@ -139,5 +184,6 @@ mod tests {
         assert!(verdict(&probe, "WebRTC", "Chrome").plays);
         assert!(verdict(&probe, "HLS", "Safari").plays);
         assert!(!verdict(&probe, "HLS", "Firefox").plays);
+        assert_eq!(plays(&probe), ["WebRTC", "HLS", "MSE"]);
     }
 }

@@ -240,10 +240,8 @@ fn misled(
     let (old, new) = (find(old?)?, find(new)?);
     let login = new.login.as_ref().filter(|login| !login.password.expose().is_empty())?;
     let kept = old.login.as_ref().is_some_and(|before| before.password == login.password);
-    let host = |source: &Source| source.url().host_str().map(str::to_ascii_lowercase);
-    let elsewhere = host(&old) != host(&new) || old.is_tls() && !new.is_tls();
     let why = "the password was written for another host, or for TLS; give one, or null";
-    (kept && elsewhere).then(|| ("password".to_owned(), why.to_owned()))
+    (kept && !new.may_have_password_of(&old)).then(|| ("password".to_owned(), why.to_owned()))
 }
 
 fn invalid(faults: &ConfigFaults, name: &StreamName) -> NotChanged {

@@ -3,7 +3,7 @@
 use super::draft::{IceServer, Stream, Trust};
 use super::{Import, Listener, add, leave, texts};
 use crate::config::document::Key;
-use crate::config::listeners::parse_address;
+use crate::config::listeners::{is_ice_url, is_place, lack_login, parse_address};
 use crate::config::reader::{Item, Section};
 use crate::http::Origin;
 
@@ -93,13 +93,16 @@ fn webrtc(mut webrtc: Section<'_>, import: &mut Import) {
     }
     for item in webrtc.take("candidates").map(Item::list).unwrap_or_default() {
         match item.written() {
-            Some(text) if !text.starts_with("stun:") => {
-                add(&mut import.draft.webrtc.advertise, vec![escaped(text)]);
-            }
-            _ => item.fault(
+            None => item.fault(NO_PLACE),
+            Some(text) if text.starts_with("stun:") => item.fault(
                 "not carried over: Porthole asks no server for its own address; write it in \
                  `webrtc.advertise`",
             ),
+            // What a variable stands for is known where it is read.
+            Some(text) if text.contains("${") || is_place(text) => {
+                add(&mut import.draft.webrtc.advertise, vec![escaped(text)]);
+            }
+            Some(_) => item.fault(NO_PLACE),
         }
     }
     for item in webrtc.take("ice_servers").map(Item::list).unwrap_or_default() {
@@ -111,18 +114,31 @@ fn webrtc(mut webrtc: Section<'_>, import: &mut Import) {
             username: server.take("username").and_then(text),
             credential: server.take("credential").and_then(text),
         };
+        let usable = can_log_in(&server_of_ours);
+        if !usable {
+            server.fault(NO_LOGIN);
+        }
         leave(server.rest(), |_| NOTHING_LIKE_IT);
-        if !server_of_ours.urls.is_empty() {
+        if usable && !server_of_ours.urls.is_empty() {
             import.draft.webrtc.ice_servers.push(server_of_ours);
         }
     }
     leave(webrtc.rest(), |_| NOTHING_LIKE_IT);
 }
 
+pub(super) const NO_PLACE: &str = "not carried over: this is no address or name";
+pub(super) const NO_LOGIN: &str =
+    "not carried over: browsers refuse a TURN server without a name and a password";
+
+/// Whether browsers take the server.
+pub(super) fn can_log_in(server: &IceServer) -> bool {
+    let has_login = server.username.is_some() && server.credential.is_some();
+    !lack_login(&server.urls, has_login)
+}
+
 /// A STUN or TURN server's URL; else a note.
 pub(super) fn ice_url(item: &Item<'_>) -> Option<String> {
-    let schemes = ["stun:", "stuns:", "turn:", "turns:"];
-    let url = item.written().filter(|url| schemes.iter().any(|scheme| url.starts_with(scheme)));
+    let url = item.written().filter(|url| is_ice_url(url));
     if url.is_none() {
         item.fault("not carried over: this is not a stun: or turn: URL");
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::draft::{Callback, IceServer, Stream, Tls, Trust};
-use super::go2rtc::ice_url;
+use super::go2rtc::{NO_LOGIN, NO_PLACE, can_log_in, ice_url};
 use super::{Import, Listener, access, add, is_on, leave, texts};
 use crate::config::document::Key;
+use crate::config::listeners::is_place;
 use crate::config::reader::{Item, Section};
 use crate::http::Origin;
 use crate::ingest::Fingerprint;
@@ -112,7 +113,10 @@ fn webrtc(root: &mut Section<'_>, import: &mut Import) {
         item.fault("not carried over: one port, `webrtc.listen`, takes both UDP and TCP");
     }
     for item in root.take("webrtcAdditionalHosts").map(Item::list).unwrap_or_default() {
-        add(&mut webrtc.advertise, item.written().map(doubled).into_iter().collect());
+        match item.written().filter(|text| is_place(text)) {
+            Some(text) => add(&mut webrtc.advertise, vec![doubled(text)]),
+            None => item.fault(NO_PLACE),
+        }
     }
     for item in root.take("webrtcICEServers2").map(Item::list).unwrap_or_default() {
         let mut server = item.section();
@@ -122,12 +126,18 @@ fn webrtc(root: &mut Section<'_>, import: &mut Import) {
             text.filter(|text| !text.is_empty())
         };
         let (username, credential) = (text("username"), text("password"));
+        let made = url.map(|url| IceServer { urls: vec![url], username, credential });
+        // Its word for logins that are made of a secret, each for a while.
+        let secret = |server: &IceServer| server.username.as_deref() == Some("AUTH_SECRET");
+        match made {
+            Some(made) if secret(&made) => server.fault(
+                "not carried over: viewers are given the name and the password as they are \
+                 written, none made of a secret",
+            ),
+            Some(made) if !can_log_in(&made) => server.fault(NO_LOGIN),
+            made => webrtc.ice_servers.extend(made),
+        }
         leave(server.rest(), |_| NOTHING_LIKE_IT);
-        webrtc.ice_servers.extend(url.map(|url| IceServer {
-            urls: vec![url],
-            username,
-            credential,
-        }));
     }
 }
 

@@ -58,6 +58,23 @@ fn logins(config: &Config) -> Vec<(String, String)> {
 }
 
 #[test]
+fn what_no_viewer_could_use_is_not_carried() {
+    let go2rtc = "streams: {}\nwebrtc:\n  candidates: [https://cam.example, cam.example]\n  ice_servers:\n\
+        \x20   - urls: [turn:a]\n    - urls: [stun:b]\n";
+    let mediamtx = "paths: {}\nwebrtcAdditionalHosts: [https://cam.example, cam.example]\n\
+        webrtcICEServers2:\n  - url: turn:a\n  - url: stun:b\n\
+        \x20 - { url: turn:c, username: AUTH_SECRET, password: s }\n";
+    for (text, left) in [(go2rtc, 2), (mediamtx, 3)] {
+        let imported = imported(text);
+        let config = loaded(&imported);
+        assert_eq!(config.webrtc.advertise, ["cam.example"]);
+        let urls: Vec<_> = config.webrtc.ice_servers.iter().flat_map(|one| &one.urls).collect();
+        assert_eq!(urls, ["stun:b"]);
+        assert_eq!(imported.notes.len(), left, "{:?}", imported.notes);
+    }
+}
+
+#[test]
 fn go2rtcs_cameras_listeners_and_login_are_carried() {
     let imported = imported(GO2RTC);
     let config = loaded(&imported);
@@ -119,7 +136,7 @@ fn mediamtxs_cameras_listeners_and_users_are_carried() {
     assert_eq!(config.listen.to_string(), "0.0.0.0:8889");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9998");
     assert_eq!(config.webrtc.listen.to_string(), "0.0.0.0:8189");
-    assert_eq!(config.hls.window.as_secs(), 28);
+    assert_eq!(config.hls.window().as_secs(), 28);
     assert_eq!(config.hls.part.as_millis(), 200);
     assert!(config.hls.always);
     let rules = config.access.as_ref().unwrap();

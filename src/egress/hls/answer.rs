@@ -14,8 +14,9 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::disk::Stored;
+use super::playlist::Name;
 use super::snapshot::{Content, Snapshot};
-use crate::http::{gzip, takes_gzip};
+use crate::http::{Sent, gzip, takes_gzip};
 
 /// A playlist as text, compressed when first asked for that way: a thousand
 /// players that wait for it cost one compression.
@@ -37,74 +38,90 @@ impl Text {
         self.gzip.get_or_init(|| gzip(&self.plain, 4)).clone()
     }
 
-    /// The answer to a request with `headers`.
-    pub(super) fn answer(&self, headers: &HeaderMap, max_age: Duration) -> Response {
-        let gzip = takes_gzip(headers);
-        let text = if gzip { self.gzip() } else { self.plain.clone() };
+    /// The answer to who wants that.
+    pub(super) fn answer(&self, wish: &Wish, max_age: Duration) -> Response<Sent> {
+        let text = if wish.gzip { self.gzip() } else { self.plain.clone() };
         let length = text.len();
-        let mut response = Body::from(text).into_response();
+        let mut response = Response::new(if wish.head { Sent::empty() } else { text.into() });
         let kind = "application/vnd.apple.mpegurl";
-        describe(response.headers_mut(), kind, length, max_age);
         let out = response.headers_mut();
+        describe(out, kind, length, max_age);
         out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        if gzip {
+        if wish.gzip {
             out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
     }
 }
 
-/// What a request may ask of an object beside its name.
-pub(super) struct Wish<'r> {
-    pub(super) method: &'r Method,
-    pub(super) headers: &'r HeaderMap,
+/// What a request may ask beside its URL.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// For headers alone.
+    head: bool,
+    gzip: bool,
+    none_match: Option<HeaderValue>,
+    if_range: Option<HeaderValue>,
+    range: Option<HeaderValue>,
+}
+
+impl Wish {
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let named = |name| headers.get(name).cloned();
+        Self {
+            head: *method == Method::HEAD,
+            gzip: takes_gzip(headers),
+            none_match: named(header::IF_NONE_MATCH),
+            if_range: named(header::IF_RANGE),
+            range: named(header::RANGE),
+        }
+    }
 }
 
 /// An object that never changes.
-pub(super) struct Object<'n> {
+pub(super) struct Object {
     /// Unique on its host below its path, so it is the entity tag.
-    pub(super) name: &'n str,
+    pub(super) name: Name,
     pub(super) kind: &'static str,
     pub(super) content: Content,
     pub(super) max_age: Duration,
 }
 
-impl Object<'_> {
+impl Object {
     /// The answer, and how many bytes of the object it carries.
     ///
     /// # Errors
     ///
     /// Those of the disk, where the object lies there.
-    pub(super) async fn answer(self, wish: &Wish<'_>) -> io::Result<(Response, u64)> {
+    pub(super) async fn answer(self, wish: &Wish) -> io::Result<(Response<Sent>, u64)> {
         let tag = HeaderValue::try_from(format!("\"{}\"", self.name)).ok();
         let length = match &self.content {
             Content::Pieces(pieces) => pieces.iter().map(Bytes::len).sum(),
             Content::File(_, range) => (range.end - range.start) as usize,
         };
-        let known = |name| wish.headers.get(name).is_some_and(|given| Some(given) == tag.as_ref());
-        let (status, range) = if known(header::IF_NONE_MATCH) {
+        let known = |given: &Option<HeaderValue>| given.is_some() && *given == tag;
+        let (status, range) = if known(&wish.none_match) {
             (StatusCode::NOT_MODIFIED, 0..0)
-        } else if *wish.method == Method::HEAD
-            || wish.headers.contains_key(header::IF_RANGE) && !known(header::IF_RANGE)
-        {
+        } else if wish.head || wish.if_range.is_some() && !known(&wish.if_range) {
             (StatusCode::OK, 0..length)
         } else {
-            match wish.headers.get(header::RANGE).and_then(|asked| part_of(asked, length)) {
+            match wish.range.as_ref().and_then(|asked| part_of(asked, length)) {
                 None => (StatusCode::OK, 0..length),
                 Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
                 Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0),
             }
         };
-        let sent = if *wish.method == Method::HEAD { 0 } else { range.len() as u64 };
+        let sent = if wish.head { 0 } else { range.len() as u64 };
         let body = match self.content {
-            _ if sent == 0 => Body::empty(),
+            _ if sent == 0 => Sent::empty(),
             Content::Pieces(pieces) => body(cut(pieces, &range)),
             Content::File(stored, place) => {
                 let begin = place.start + range.start as u64;
                 file_body(stored, begin..begin + range.len() as u64).await?
             }
         };
-        let mut response = (status, body).into_response();
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         describe(headers, self.kind, range.len(), self.max_age);
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -164,7 +181,7 @@ fn cut(pieces: Vec<Bytes>, range: &Range<usize>) -> Vec<Bytes> {
 const READ: u64 = 256 << 10;
 
 /// Those bytes of a file, read as they are taken.
-async fn file_body(stored: Arc<Stored>, range: Range<u64>) -> io::Result<Body> {
+async fn file_body(stored: Arc<Stored>, range: Range<u64>) -> io::Result<Sent> {
     let file = Arc::new(blocking(move || stored.open()).await?);
     let next = move |at: u64| {
         let (file, count) = (Arc::clone(&file), READ.min(range.end.saturating_sub(at)));
@@ -180,7 +197,7 @@ async fn file_body(stored: Arc<Stored>, range: Range<u64>) -> io::Result<Body> {
             Ok::<_, io::Error>(Some((read.await?, at + count)))
         }
     };
-    Ok(Body::from_stream(stream::try_unfold(range.start, next)))
+    Ok(Body::from_stream(stream::try_unfold(range.start, next)).into())
 }
 
 /// Off the threads that serve everybody.
@@ -190,13 +207,13 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn body(mut pieces: Vec<Bytes>) -> Body {
+fn body(mut pieces: Vec<Bytes>) -> Sent {
     match (pieces.pop(), pieces.is_empty()) {
-        (None, _) => Body::empty(),
-        (Some(only), true) => Body::from(only),
+        (None, _) => Sent::empty(),
+        (Some(only), true) => only.into(),
         (last, _) => {
             let pieces = pieces.into_iter().chain(last);
-            Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)))
+            Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>))).into()
         }
     }
 }
@@ -213,15 +230,19 @@ fn max_age_of(age: Duration) -> HeaderValue {
 }
 
 /// 404: it never was, or is no more. Cached for one target duration (§B.1).
-pub(super) fn gone(snapshot: Option<&Snapshot>) -> Response {
+pub(super) fn gone(snapshot: Option<&Snapshot>) -> Response<Sent> {
     let max_age = snapshot.map(|snapshot| snapshot.targets.segment);
     plain(StatusCode::NOT_FOUND, "This piece of the stream is not here, or no more.", max_age)
 }
 
 /// A player's mistake, in words. The fault catalogue is about cameras and
 /// viewers; this is neither's.
-pub(super) fn plain(status: StatusCode, why: &'static str, max_age: Option<Duration>) -> Response {
-    let mut response = (status, why).into_response();
+pub(super) fn plain(
+    status: StatusCode,
+    why: &'static str,
+    max_age: Option<Duration>,
+) -> Response<Sent> {
+    let mut response = (status, why).into_response().map(Sent::from);
     let cache = max_age.map_or(HeaderValue::from_static("no-store"), max_age_of);
     response.headers_mut().insert(header::CACHE_CONTROL, cache);
     response
@@ -231,11 +252,11 @@ pub(super) fn plain(status: StatusCode, why: &'static str, max_age: Option<Durat
 mod tests {
     use super::*;
 
-    fn object(length: usize) -> Object<'static> {
+    fn object(length: usize) -> Object {
         let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
         let pieces = bytes.chunks(7).map(Bytes::copy_from_slice).collect();
         Object {
-            name: "s7.m4s",
+            name: Name::Segment(7),
             kind: "video/mp4",
             content: Content::Pieces(pieces),
             max_age: Duration::from_secs(18),
@@ -247,12 +268,12 @@ mod tests {
             (header::HeaderName::from_static(name), HeaderValue::from_static(value))
         });
         let headers = named.collect();
-        let wish = Wish { method: &Method::GET, headers: &headers };
+        let wish = Wish::of(&Method::GET, &headers);
         let (response, sent) = object(20).answer(&wish).await.unwrap();
         let shown = response.headers().get(header::CONTENT_RANGE);
         let shown = shown.map_or("", |shown| shown.to_str().unwrap()).to_owned();
         let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        let body = axum::body::to_bytes(Body::new(response.into_body()), 100).await.unwrap();
         assert_eq!(sent, body.len() as u64);
         (status, shown, body.to_vec())
     }

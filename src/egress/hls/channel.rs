@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Config;
 use super::disk::Shelf;
+use super::metrics::Metrics;
 use super::multivariant::Variant;
 use super::reader::Reader;
 use super::snapshot::Snapshot;
@@ -24,6 +25,10 @@ use crate::media::Quality;
 /// A player asks at least once in a part or a segment; one that did not for
 /// this long has left.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// Requests this close together count as one. A fraction of what a viewer's
+/// leaving takes to be noticed.
+const SAME_MOMENT: Duration = Duration::from_millis(20);
 
 /// A stream as HLS. Dropping it ends the reader, and every held request.
 pub(super) struct Channel {
@@ -47,11 +52,17 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn spawn(stream: &Arc<Stream>, config: &Config, shelf: Option<Shelf>) -> Arc<Self> {
+    pub(super) fn spawn(
+        stream: &Arc<Stream>,
+        config: &Config,
+        shelf: Option<Shelf>,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
         let (sender, state) = watch::channel(State::Starting);
         let bytes = Arc::new(AtomicUsize::new(0));
         let (asked, asks) = watch::channel(None);
-        let reader = Reader::new(stream, config, shelf, asks, sender, Arc::clone(&bytes));
+        let latency = metrics.latency.clone();
+        let reader = Reader::new(stream, config, shelf, asks, sender, Arc::clone(&bytes), latency);
         Arc::new(Self {
             stream: Arc::clone(stream),
             state,
@@ -64,6 +75,11 @@ impl Channel {
             variant: ArcSwapOption::empty(),
             watched_until: Arc::default(),
         })
+    }
+
+    /// What there is.
+    pub(super) fn state(&self) -> watch::Ref<'_, State> {
+        self.state.borrow()
     }
 
     /// What there is, to wait for more.
@@ -104,6 +120,13 @@ impl Channel {
         self.touch();
     }
 
+    /// Players are told of this quality alone.
+    pub(super) fn part(&self) {
+        if let Some(paired) = self.paired.get() {
+            paired.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// The other quality, while players may change to it.
     pub(super) fn alternative(&self) -> Option<Arc<Self>> {
         let paired = self.paired.get().is_some_and(|paired| paired.load(Ordering::Relaxed));
@@ -138,6 +161,11 @@ impl Channel {
 
     fn touch_alone(&self) {
         let now = Instant::now();
+        // A thousand players ask in the same moment: one speaks for them.
+        let asked = *self.asked.borrow();
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < SAME_MOMENT) {
+            return;
+        }
         self.asked.send_replace(Some(now));
         let later = now + LINGER;
         let mut until = lock(&self.watched_until);

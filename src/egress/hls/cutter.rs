@@ -27,7 +27,8 @@ const USUAL_SOUND: Duration = Duration::from_millis(20);
 const ADRIFT: i64 = 1_000_000_000;
 
 /// Missing media shorter than this is not listed as a gap: players step over
-/// it by themselves.
+/// it by themselves. Of more, hls.js 1.7 stood half a second longer, and
+/// shaka-player 5.2 up to five.
 const SHORTEST_GAP: Duration = Duration::from_millis(500);
 
 /// Cuts, once the targets are known.
@@ -47,6 +48,8 @@ pub(super) struct Cutter {
     discontinuity: bool,
     /// Whether any segment was published before.
     begun: bool,
+    /// Whether the first segment is complete.
+    opened: bool,
     /// Where the newest segment ended, stream time and wall time, while no
     /// frame continues it.
     ended: Option<(i64, WallTime)>,
@@ -66,7 +69,7 @@ impl Cutter {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
         // Half the window: behind an outage, what was before it can still be
         // seen, and no player sits in front of gaps alone.
-        let most_gaps = config.window.as_secs() / 2 / targets.segment.as_secs().max(1);
+        let most_gaps = config.window().as_secs() / 2 / targets.segment.as_secs().max(1);
         Self {
             targets,
             origin: origin(first),
@@ -81,6 +84,7 @@ impl Cutter {
             part_began: 0,
             discontinuity: false,
             begun: false,
+            opened: false,
             ended: None,
             gaps: 0,
             most_gaps: u32::try_from(most_gaps).unwrap_or(u32::MAX),
@@ -187,7 +191,7 @@ impl Cutter {
 
     fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {
         let Some(lanes) = &mut self.lanes else { return };
-        let now = frame.dts.nanos();
+        let (now, kind) = (frame.dts.nanos(), lanes.lead.kind());
         let Some(newest) = lanes.lead.push(frame) else {
             self.part_began = now;
             return;
@@ -204,10 +208,14 @@ impl Cutter {
         }
         let key = frame.is_entry_point();
         let began = self.segment_began.unwrap_or(self.part_began);
-        if key && since(began) >= self.targets.cut_after {
+        let full = since(self.part_began) >= self.targets.cut_part_after;
+        // Sound begins anew anywhere, so it does so with a whole part: hls.js
+        // steps over a short one now and then, and stands still.
+        let here = full || kind != MediaKind::Audio;
+        if key && here && since(began) >= self.targets.cut_after {
             self.close_part(now, out);
             self.close_segment(out);
-        } else if since(self.part_began) >= self.targets.cut_part_after {
+        } else if full {
             self.close_part(now, out);
             self.close_full_segment(now, out);
         }
@@ -250,7 +258,8 @@ impl Cutter {
     /// or if it is large beyond measure.
     fn close_full_segment(&mut self, now: i64, out: &mut Vec<Step>) {
         let Some(began) = self.segment_began else { return };
-        let long = nanos(now.saturating_sub(began)) + self.targets.part > self.targets.segment;
+        let most = if self.opened { self.targets.segment } else { self.targets.opening };
+        let long = nanos(now.saturating_sub(began)) + self.targets.part > most;
         if long || self.segment_bytes > SEGMENT_BYTES {
             self.close_segment(out);
         }
@@ -260,6 +269,7 @@ impl Cutter {
         if self.segment_began.take().is_some() {
             self.number += 1;
             self.segment_bytes = 0;
+            self.opened = true;
             out.push(Step::Close);
         }
     }

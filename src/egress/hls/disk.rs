@@ -14,8 +14,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use prometheus::IntCounterVec;
 use tracing::{info, warn};
 
+use super::metrics::Metrics;
 use super::segment::Segment;
 
 /// What is ours in the folder that was configured.
@@ -52,17 +54,19 @@ struct Desk {
     jobs: Sender<Job>,
     queued: AtomicUsize,
     stopped: AtomicBool,
+    /// Segments by what became of them.
+    filed: IntCounterVec,
 }
 
 impl Disk {
     /// Takes `dir`, and removes what an earlier run may have left there.
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+    pub(super) fn open(dir: &Path, metrics: &Metrics) -> io::Result<Self> {
         let create =
             |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        Self::open_with(dir, Box::new(create))
+        Self::open_with(dir, metrics, Box::new(create))
     }
 
-    pub(super) fn open_with(dir: &Path, create: Create) -> io::Result<Self> {
+    pub(super) fn open_with(dir: &Path, metrics: &Metrics, create: Create) -> io::Result<Self> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("hls.dir {}: {error}", dir.display()))
         };
@@ -81,7 +85,7 @@ impl Disk {
 
         let (jobs, queue) = channel();
         let (queued, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let desk = Arc::new(Desk { jobs, queued, stopped });
+        let desk = Arc::new(Desk { jobs, queued, stopped, filed: metrics.filed.clone() });
         // Not the desk itself: without anybody who has work, the writer ends.
         let writer = Writer { queue, desk: Arc::downgrade(&desk), create, failing: false };
         std::thread::Builder::new().name("hls-disk".into()).spawn(move || writer.run())?;
@@ -196,6 +200,8 @@ impl Stored {
 
     fn settle(&self, state: u8) {
         lock(&self.pieces).clear();
+        let result = if state == KEPT { "written" } else { "failed" };
+        self.desk.filed.with_label_values(&[result]).inc();
         self.state.store(state, Ordering::Release);
     }
 

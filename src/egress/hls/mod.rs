@@ -2,8 +2,8 @@
 //!
 //! Here: where to cut (`segmenter`, `cutter`, `lane`, `targets`), what can be fetched
 //! (`store`, `snapshot`, `disk`), playlists (`playlist`, `multivariant`), one reader per stream (`reader`) and what
-//! its players wait on (`channel`, `waiting`), URLs (`routes`, `directives`) and
-//! how they are answered (`answer`).
+//! its players wait on (`channel`, `waiting`), URLs (`routes`, `directives`), what is asked
+//! by them (`ask`) and how that is answered (`answer`).
 //! Not here: boxes (`cmaf`), HTTP listeners and TLS (`http`).
 //!
 //! Promise: whatever a player can fetch is a pure function of the stamped
@@ -14,6 +14,7 @@
 //! Clauses are those of draft-pantos-hls-rfc8216bis.
 
 mod answer;
+mod ask;
 mod channel;
 mod cutter;
 mod directives;
@@ -32,7 +33,7 @@ mod targets;
 mod waiting;
 
 pub use metrics::Metrics;
-pub use routes::{Deps, routes};
+pub use routes::{Deps, routes, shortcut};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -52,18 +53,22 @@ use crate::media::StreamName;
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Cut every stream all the time. Then a player finds the whole window
-    /// behind it and never waits for a segment, and gateways that start
-    /// together cut alike; each camera costs the window's memory, watched or
-    /// not. Without it a stream is cut from its first player on.
+    /// Cut every stream all the time. Then a player never waits for a segment,
+    /// and gateways that start together cut alike; each camera costs the memory
+    /// of what is kept of it, watched or not. Without it a stream is cut from
+    /// its first player on.
     pub always: bool,
     /// Most time from what a part shows first to what a player can fetch of
     /// it: it holds as many whole frames as fit in nine tenths of this.
     pub part: Duration,
     /// How long a segment should be at the least; it ends at a key frame.
     pub segment: Duration,
-    /// How far back a player can go.
-    pub window: Duration,
+    /// How far back a player can go, in every stream that is cut. `None`: as
+    /// far as [`Config::window`] says while somebody watches, and from a minute
+    /// after the last request on, the three target durations that a player
+    /// begins with, unless there is a `dir`. So how far a list goes back may
+    /// depend on who has watched; names and bytes never do.
+    pub window: Option<Duration>,
     /// Folder for what is not new of the window, which is in memory otherwise.
     pub dir: Option<PathBuf>,
 }
@@ -74,9 +79,16 @@ impl Default for Config {
             always: false,
             part: Duration::from_millis(500),
             segment: Duration::from_secs(2),
-            window: Duration::from_secs(60),
+            window: None,
             dir: None,
         }
+    }
+}
+
+impl Config {
+    /// How far back a player can go while somebody watches.
+    pub fn window(&self) -> Duration {
+        self.window.unwrap_or(Duration::from_secs(60))
     }
 }
 
@@ -100,7 +112,7 @@ impl Hls {
     ///
     /// When [`Config::dir`] cannot be used, or another process uses it.
     pub fn new(config: Config, metrics: Metrics) -> io::Result<Arc<Self>> {
-        let disk = config.dir.as_deref().map(Disk::open).transpose()?;
+        let disk = config.dir.as_deref().map(|dir| Disk::open(dir, &metrics)).transpose()?;
         Ok(Arc::new(Self {
             config,
             metrics,
@@ -125,7 +137,7 @@ impl Hls {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = disk.as_ref().map(Disk::shelf);
         drop(disk);
-        let channel = Channel::spawn(stream, &self.config, shelf);
+        let channel = Channel::spawn(stream, &self.config, shelf, &self.metrics);
         let sub = stream.substream().and_then(|sub| self.channel(sub.name()));
         if let Some(sub) = sub {
             Channel::join(&channel, &sub);

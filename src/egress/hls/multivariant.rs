@@ -35,6 +35,13 @@ impl Variant {
         }
     }
 
+    /// Whether a player may change from one to the other: hls.js ends where one has
+    /// sound and the other does not.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        let tracks = |variant: &Self| variant.codecs.split(',').count();
+        tracks(self) == tracks(other)
+    }
+
     /// From a stream's own URL.
     fn uri(&self) -> String {
         let folder = match self.quality {

@@ -16,6 +16,7 @@ use super::disk::Shelf;
 use super::segmenter::{Segmenter, Step};
 use super::store::{State, Store};
 use crate::bus::{Join, Seen, SourceState, Stream, Subscription};
+use crate::http::Latency;
 
 /// A playlist goes on for this long after the last request, so that a phone
 /// out of the pocket finds its place again. Longer than any request is held:
@@ -40,6 +41,7 @@ pub(super) struct Reader {
     state: watch::Sender<State>,
     /// Bytes held, for the metric.
     bytes: Arc<AtomicUsize>,
+    latency: Latency,
 }
 
 /// Why a reader stopped cutting.
@@ -58,6 +60,7 @@ impl Reader {
         asked: watch::Receiver<Option<Instant>>,
         state: watch::Sender<State>,
         bytes: Arc<AtomicUsize>,
+        latency: Latency,
     ) -> Self {
         Self {
             always: config.always,
@@ -69,6 +72,7 @@ impl Reader {
             newest: None,
             state,
             bytes,
+            latency,
         }
     }
 
@@ -106,13 +110,15 @@ impl Reader {
                 seen = frames.next() => {
                     let Some(seen) = seen else { return Stop::Ended };
                     is_away = false;
-                    self.take(seen);
+                    let mut arrived = self.take(seen);
                     // All there is at once: a player that comes now must not
                     // be shown the ring's oldest pictures as the newest.
                     while let Some(seen) = frames.try_next() {
-                        self.take(seen);
+                        arrived = self.take(seen);
                     }
-                    self.publish_steps();
+                    if self.publish_steps() && let Some(arrived) = arrived {
+                        self.latency.gone_out(arrived);
+                    }
                 }
                 // The publisher has gone with its stream; the frames end too.
                 Ok(()) = status.changed() => {
@@ -138,13 +144,18 @@ impl Reader {
         self.publish_steps();
     }
 
-    fn take(&mut self, seen: Seen) {
+    /// When what was taken arrived, if it is a frame.
+    fn take(&mut self, seen: Seen) -> Option<std::time::Instant> {
         match seen {
             Seen::Frame(frame) => {
                 self.newest = Some((frame.dts.nanos(), Instant::now()));
                 self.segmenter.push(&frame, &mut self.steps);
+                Some(frame.arrived)
             }
-            Seen::Skipped(_) => self.segmenter.interrupt(&mut self.steps),
+            Seen::Skipped(_) => {
+                self.segmenter.interrupt(&mut self.steps);
+                None
+            }
         }
     }
 
@@ -157,13 +168,17 @@ impl Reader {
         self.publish();
     }
 
-    fn publish_steps(&mut self) {
-        if !self.steps.is_empty() {
+    /// Whether there was something to publish.
+    fn publish_steps(&mut self) -> bool {
+        let has_steps = !self.steps.is_empty();
+        if has_steps {
             self.publish();
         }
+        has_steps
     }
 
     fn publish(&mut self) {
+        self.store.watched = is_recent(&self.asked.borrow());
         for step in self.steps.drain(..) {
             self.store.apply(step);
         }

@@ -1,26 +1,24 @@
 //! URLs: playlists that can be waited for, and objects that never change.
 
-use std::iter;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State as Shared};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use super::Hls;
-use super::answer::{Object, Text, Wish, gone, plain};
+use super::answer::{Text, Wish, plain};
+use super::ask::Ask;
 use super::channel::Channel;
-use super::directives::Directives;
 use super::multivariant::{self, Variant};
-use super::playlist::{self, Name, Report};
-use super::snapshot::Snapshot;
-use super::store::State;
-use super::waiting::{begun_snapshot, first_snapshot, fresh_snapshot, hold, is_down, substream};
+use super::waiting::{fresh_snapshot, is_down, substream};
 use crate::bus::{Registry, Stream};
 use crate::fault::{Code, Fault};
-use crate::http::{self, Problem, SessionMetrics};
+use crate::http::{self, Problem, Sent, SessionMetrics, Shortcut, Way};
 use crate::media::Quality;
 
 /// What the routes need from the house.
@@ -38,13 +36,12 @@ pub struct Deps {
 /// substream's playlist is that with `?quality=sub`; it links below
 /// `/{stream}/hls/sub/`, so that caches which drop queries cannot mix them up.
 /// Without a quality, the playlist offers both.
-pub fn routes(deps: Deps) -> Router {
+pub fn routes(deps: Arc<Deps>) -> Router {
     Router::new()
         .route("/{stream}/index.m3u8", get(index))
         .route("/{stream}/hls/{name}", get(main_object))
         .route("/{stream}/hls/sub/{name}", get(sub_object))
-        // One to share: every request takes it.
-        .with_state(Arc::new(deps))
+        .with_state(deps)
 }
 
 /// The channel of a stream that may be seen, in the quality that `choose`
@@ -60,6 +57,7 @@ fn channel(
 }
 
 async fn index(
+    method: Method,
     Shared(deps): Shared<Arc<Deps>>,
     Path(stream): Path<String>,
     RawQuery(query): RawQuery,
@@ -91,9 +89,18 @@ async fn index(
             let max_age = snapshot.targets.segment / 2;
             let main = channel.stream().name().as_str() == stream;
             let quality = if main { Quality::Main } else { Quality::Sub };
-            let variants = iter::once(Variant::of(&snapshot, quality)).chain(other);
-            let text = multivariant::text(&variants.collect::<Vec<_>>());
-            Ok(Text::from(text).answer(&headers, max_age))
+            let own = Variant::of(&snapshot, quality);
+            let variants = match other {
+                Some(other) if other.goes_with(&own) => vec![own, other],
+                Some(_) => {
+                    channel.part();
+                    vec![own]
+                }
+                None => vec![own],
+            };
+            let text = multivariant::text(&variants);
+            let wish = Wish::of(&method, &headers);
+            Ok(Text::from(text).answer(&wish, max_age).map(Body::new))
         }
         Err(problem) => {
             sessions.setup(problem.code().as_str());
@@ -109,9 +116,8 @@ async fn main_object(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let channel = channel(&deps, &stream, |stream| Ok(Arc::clone(stream)))?;
-    let wish = Wish { method: &method, headers: &headers };
-    object(&wish, &deps, &channel, Quality::Main, &name, query).await
+    let wish = Wish::of(&method, &headers);
+    object(&deps, &stream, Quality::Main, &name, query.as_deref(), wish).await
 }
 
 async fn sub_object(
@@ -121,108 +127,68 @@ async fn sub_object(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let sub = Some(Quality::Sub.as_str());
-    let channel = channel(&deps, &stream, |stream| stream.of_quality(sub))?;
-    let wish = Wish { method: &method, headers: &headers };
-    object(&wish, &deps, &channel, Quality::Sub, &name, query).await
+    let wish = Wish::of(&method, &headers);
+    object(&deps, &stream, Quality::Sub, &name, query.as_deref(), wish).await
 }
 
 async fn object(
-    wish: &Wish<'_>,
     deps: &Deps,
-    channel: &Channel,
+    stream: &str,
     quality: Quality,
     file: &str,
-    query: Option<String>,
+    query: Option<&str>,
+    wish: Wish,
 ) -> Result<Response, Problem> {
-    let Some(name) = Name::parse(file) else {
-        return Ok(plain(StatusCode::NOT_FOUND, "HLS has nothing of that name.", None));
+    let answer = match ask(deps, stream, quality, file, query, wish)? {
+        Some(ask) => ask.answer(deps).await?,
+        None => plain(StatusCode::NOT_FOUND, "HLS has nothing of that name.", None),
     };
-    if name == Name::Media {
-        channel.touch();
-        let query = query.unwrap_or_default();
-        return media(deps, channel, quality, &query, wish.headers).await;
-    }
-
-    let snapshot = match &*channel.watch().borrow() {
-        State::Live(snapshot) => Arc::clone(snapshot),
-        State::Starting | State::Unplayable(_) => return Ok(gone(None)),
-    };
-    let snapshot = match name {
-        Name::Part(number, part)
-            if number == snapshot.next && part == snapshot.open_parts() && !snapshot.ended =>
-        {
-            // It may end up in the next segment (`Cutter::push_lead`): a hint
-            // is no promise (§4.4.5.3).
-            let has = move |s: &Snapshot| s.next > number || s.part(number, part).is_some();
-            hold(&deps.hls, channel, &snapshot, has).await?.unwrap_or(snapshot)
-        }
-        _ => snapshot,
-    };
-    let Some(content) = snapshot.content(name) else { return Ok(gone(Some(&snapshot))) };
-    let kind = if snapshot.init.size.is_some() { "video/mp4" } else { "audio/mp4" };
-    let max_age = snapshot.targets.segment * 6;
-    let answer = Object { name: file, kind, content, max_age }.answer(wish).await;
-    // Nobody but the operator can have taken the file.
-    let Ok((response, sent)) = answer else { return Ok(gone(None)) };
-    channel.count_sent(&deps.sessions, sent);
-    Ok(response)
+    Ok(answer.map(Body::new))
 }
 
-/// The media playlist, waited for as the query asks.
-async fn media(
+/// What is asked of a stream; `None` where nothing has that name.
+fn ask(
     deps: &Deps,
-    channel: &Channel,
+    stream: &str,
     quality: Quality,
-    query: &str,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let directives = Directives::parse(query);
-    let begins = directives.is_ok_and(|asked| asked.segment.is_none());
-    let snapshot =
-        if begins { begun_snapshot(channel).await? } else { first_snapshot(channel).await? };
-    let target = snapshot.targets.segment;
-    let bad = |why| Ok(plain(StatusCode::BAD_REQUEST, why, Some(target * 4)));
-    let asked = match directives {
-        // A playlist that has ended is what it is (§6.2.5.2).
-        _ if snapshot.ended => Directives::default(),
-        Ok(asked) => asked,
-        Err(why) => return bad(why),
-    };
-    let snapshot = match asked.segment {
-        None => snapshot,
-        Some(number) if snapshot.too_far(number, asked.part) => {
-            return bad("_HLS_msn or _HLS_part is too far ahead of the playlist.");
-        }
-        Some(number) if snapshot.reaches(number, asked.part) => snapshot,
-        Some(number) => {
-            let enough = move |s: &Snapshot| s.reaches(number, asked.part);
-            match hold(&deps.hls, channel, &snapshot, enough).await? {
-                Some(snapshot) => snapshot,
-                None => return Err(Problem::not_ready(channel.stream())),
-            }
-        }
-    };
-    // §B.1: blocking reloads are cached long, since their URL says what they
-    // hold; plain ones shortly.
-    let max_age = if asked.segment.is_some() { target * 6 } else { target / 2 };
-    let other = || {
-        let other = channel.alternative()?;
-        let uri = match quality {
-            Quality::Main => "sub/media.m3u8",
-            Quality::Sub => "../media.m3u8",
+    file: &str,
+    query: Option<&str>,
+    wish: Wish,
+) -> Result<Option<Ask>, Problem> {
+    let channel = channel(deps, stream, |stream| stream.of_quality(Some(quality.as_str())))?;
+    Ok(Ask::of(channel, quality, file, query, wish))
+}
+
+/// The way around the router, for what a crowd asks for: media playlists and
+/// what they list.
+pub fn shortcut(deps: &Arc<Deps>) -> impl Shortcut + use<> {
+    Around(Arc::clone(deps))
+}
+
+#[derive(Clone)]
+struct Around(Arc<Deps>);
+
+impl Shortcut for Around {
+    type Ask = Ask;
+
+    fn way<'r>(&self, parts: &'r Parts) -> Option<Way<'r, Ask>> {
+        let path = parts.uri.path();
+        let (stream, file) = path.strip_prefix('/')?.split_once("/hls/")?;
+        let (pattern, quality, file) = match file.strip_prefix("sub/") {
+            Some(file) => ("/{stream}/hls/sub/{name}", Quality::Sub, file),
+            None => ("/{stream}/hls/{name}", Quality::Main, file),
         };
-        match &*other.watch().borrow() {
-            State::Live(snapshot) => Report::of(snapshot, uri),
-            State::Starting | State::Unplayable(_) => None,
+        let wish = Wish::of(&parts.method, &parts.headers);
+        // What is refused, or not understood, is for the router's routes to say.
+        let ask = ask(&self.0, stream, quality, file, parts.uri.query(), wish).ok()??;
+        Some(Way { pattern, stream, ask })
+    }
+
+    fn answer(&self, ask: Ask) -> impl Future<Output = axum::http::Response<Sent>> + Send + use<> {
+        let deps = Arc::clone(&self.0);
+        async move {
+            let answer = ask.answer(&deps).await;
+            answer.unwrap_or_else(|problem| problem.into_response().map(Sent::from))
         }
-    };
-    let full = || playlist::media(&snapshot, 0, other()).into();
-    let text = match playlist::skippable_for(&snapshot, asked.segment) {
-        skipped if asked.skip && skipped > 0 && !snapshot.ended => {
-            snapshot.delta.get_or_init(|| playlist::media(&snapshot, skipped, other()).into())
-        }
-        _ => snapshot.full.get_or_init(full),
-    };
-    Ok(text.answer(headers, max_age))
+    }
 }

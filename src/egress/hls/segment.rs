@@ -27,6 +27,13 @@ impl Pieces {
         self.list.iter()
     }
 
+    /// A copy of them.
+    pub(super) fn joined(&self) -> Bytes {
+        let mut all = Vec::with_capacity(self.len);
+        self.list.iter().for_each(|piece| all.extend_from_slice(piece));
+        all.into()
+    }
+
     /// Their length alone: the bytes are in a file.
     fn filed(&self) -> Self {
         Self { list: Arc::default(), len: self.len }

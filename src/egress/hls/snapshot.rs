@@ -1,6 +1,7 @@
 //! A playlist and its objects at one moment, and what can be asked of them.
 
 use std::ops::Range;
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -38,6 +39,10 @@ pub(super) struct Snapshot {
     pub(super) full: OnceLock<Text>,
     /// The same as a delta update.
     pub(super) delta: OnceLock<Text>,
+    /// The newest part in one piece, made when first asked for: of what a
+    /// thousand players take at once, a dozen pieces for each cost more than
+    /// one copy, which goes with the snapshot.
+    pub(super) newest: OnceLock<Bytes>,
 }
 
 /// The bytes of an object.
@@ -91,9 +96,18 @@ impl Snapshot {
             },
             Name::Part(number, part) => match self.segment(number) {
                 Some(segment) if segment.filed => file(segment, segment.place(part)?),
-                _ => Some(Content::Pieces(pieces(self.part(number, part)?))),
+                _ => {
+                    let found = self.part(number, part)?;
+                    let newest = self.newest_part().is_some_and(|newest| ptr::eq(newest, found));
+                    let whole = || self.newest.get_or_init(|| found.data.joined()).clone();
+                    Some(Content::Pieces(if newest { vec![whole()] } else { pieces(found) }))
+                }
             },
         }
+    }
+
+    fn newest_part(&self) -> Option<&Part> {
+        self.open.as_ref().or(self.segments.last())?.parts.last()
     }
 
     /// Parts of the open segment.

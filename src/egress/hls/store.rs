@@ -41,6 +41,10 @@ const ROOM: usize = 4;
 /// The writer's side.
 pub(super) struct Store {
     window: Duration,
+    /// Whether the window is kept of a stream that nobody watches, too.
+    kept: bool,
+    /// Whether somebody may have read the list lately; told from outside.
+    pub(super) watched: bool,
     /// [`MOST_BYTES`], less in tests.
     pub(super) most_bytes: usize,
     shelf: Option<Shelf>,
@@ -65,8 +69,10 @@ struct Building {
 impl Store {
     /// With a `shelf`, segments that are not new are kept there.
     pub(super) fn new(config: &Config, shelf: Option<Shelf>) -> Self {
-        let (window, most_bytes) = (config.window, MOST_BYTES);
-        Self { window, most_bytes, shelf, state: None, unplayable: None }
+        // Written down, it is a promise; on disk, it costs next to nothing.
+        let kept = config.window.is_some() || shelf.is_some();
+        let (window, most_bytes) = (config.window(), MOST_BYTES);
+        Self { window, kept, watched: true, most_bytes, shelf, state: None, unplayable: None }
     }
 
     /// Applies a step.
@@ -96,9 +102,13 @@ impl Store {
                 state.part(part);
                 state.shed(self.most_bytes);
             }
-            (Step::Close, Some(state)) => state.close(self.window, self.shelf.as_ref()),
+            (Step::Close, Some(state)) => {
+                state.close(self.shelf.as_ref());
+                state.slide(self.window, self.kept || self.watched);
+            }
             (Step::Gap(head, length), Some(state)) => {
-                state.gap(head, length, self.window, self.shelf.as_ref())
+                state.gap(head, length, self.shelf.as_ref());
+                state.slide(self.window, self.kept || self.watched);
             }
             (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close | Step::Gap(..), None) => {
                 debug_assert!(false, "the segmenter starts before all else");
@@ -140,6 +150,7 @@ impl Store {
             peak: state.peak,
             full: OnceLock::new(),
             delta: OnceLock::new(),
+            newest: OnceLock::new(),
         }))
     }
 
@@ -232,12 +243,12 @@ impl Building {
         self.open = Some(Segment::new(head, Arc::clone(init)));
     }
 
-    fn gap(&mut self, head: Head, length: Duration, window: Duration, shelf: Option<&Shelf>) {
+    fn gap(&mut self, head: Head, length: Duration, shelf: Option<&Shelf>) {
         self.open(head);
         if let Some(open) = &mut self.open {
             open.duration = length;
         }
-        self.close(window, shelf);
+        self.close(shelf);
     }
 
     fn part(&mut self, part: Part) {
@@ -247,7 +258,7 @@ impl Building {
         open.parts.push(part);
     }
 
-    fn close(&mut self, window: Duration, shelf: Option<&Shelf>) {
+    fn close(&mut self, shelf: Option<&Shelf>) {
         let Some(mut open) = self.open.take() else { return };
         self.next = open.head.number + 1;
         if let Some(shelf) = shelf.filter(|_| open.bytes > 0) {
@@ -258,27 +269,35 @@ impl Building {
             self.file();
         }
         self.peak = self.peak.max(self.newest_rate());
+    }
 
+    /// Lets go of the oldest segments: those beyond the window and, unless the
+    /// `whole` of it is kept, those that a player does not begin with.
+    fn slide(&mut self, window: Duration, whole: bool) {
         // Three target durations stay listed at the least
         // (draft-pantos-hls-rfc8216bis §6.2.2), without the segment that goes.
-        let window = window.max(self.targets.segment * 3);
-        let length = |segments: &mut dyn Iterator<Item = &Arc<Segment>>| -> Duration {
-            segments.map(|segment| segment.duration).sum()
-        };
-        let mut listed = length(&mut self.segments.iter().skip(self.unlisted));
+        let least = self.targets.segment * 3;
+        let window = window.max(least);
+        let mut listed = length(self.segments.iter().skip(self.unlisted));
+        // A player does not begin with gaps, and they take no memory.
+        let media = self.segments.iter().skip(self.unlisted).filter(|segment| !segment.head.gap);
+        let mut media = length(media);
         while let Some(oldest) = self.segments.get(self.unlisted) {
-            if listed.saturating_sub(oldest.duration) < window {
+            let left = listed.saturating_sub(oldest.duration);
+            let goes = if oldest.head.gap { Duration::ZERO } else { oldest.duration };
+            if left < window && (whole || media - goes < least) {
                 break;
             }
-            listed -= oldest.duration;
+            (listed, media) = (left, media - goes);
             self.unlist_oldest();
         }
         // Unlisted ones can still be fetched by whoever read an older
         // playlist. The draft asks for as long as the whole playlist; that
         // would double the memory of every camera for players that are a
-        // minute behind on purpose, so it is three target durations.
-        let grace = self.targets.segment * 3;
-        let mut unlisted = length(&mut self.segments.iter().take(self.unlisted));
+        // minute behind on purpose, so it is three target durations. Where
+        // nobody watches, nobody did.
+        let grace = if whole { least } else { Duration::ZERO };
+        let mut unlisted = length(self.segments.iter().take(self.unlisted));
         while let Some(oldest) = self.segments.front().filter(|_| self.unlisted > 0) {
             if unlisted.saturating_sub(oldest.duration) < grace {
                 break;
@@ -288,6 +307,11 @@ impl Building {
             self.segments.pop_front();
         }
     }
+}
+
+/// How long they are one after the other.
+fn length<'s>(segments: impl Iterator<Item = &'s Arc<Segment>>) -> Duration {
+    segments.map(|segment| segment.duration).sum()
 }
 
 impl Building {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::Config;
 
-/// Longest wait for a second key frame. Then segments are cut where there is
-/// none; players cope, a joiner sees its first picture later.
+/// Longest wait for a second key frame. Then segments are as long as they may
+/// be, for players start with those that begin with a key frame or are three
+/// from the end: of a camera that sends one each twelve seconds all do, of one
+/// that sends one each 30 s one of three. Others are cut where there is none.
 const LONGEST_LESSON: Duration = Duration::from_secs(6);
 /// Shortest lesson: enough frames for a sound interval.
 const SHORTEST_LESSON: Duration = Duration::from_secs(1);
@@ -38,6 +40,8 @@ pub(super) struct Targets {
     pub(super) cut_after: Duration,
     /// Usual time between frames of the lead track.
     pub(super) interval: Duration,
+    /// The first segment is no longer than this: players wait for it.
+    pub(super) opening: Duration,
 }
 
 impl Targets {
@@ -65,12 +69,13 @@ impl Targets {
         let cut_after = wished.mul_f64(0.9);
         let segment = match gop {
             Some(gop) => ceil(cut_after, gop).max(usual_part).mul_f64(1.25),
-            None => LONGEST_LESSON,
+            None => Duration::from_secs(*TARGET_DURATION.end()),
         };
         let segment = ceil(segment, Duration::from_secs(1)).as_secs();
         let segment = segment.clamp(*TARGET_DURATION.start(), *TARGET_DURATION.end());
         let segment = Duration::from_secs(segment).max(ceil(part, Duration::from_secs(1)));
-        Self { segment, part, cut_part_after, cut_after, interval }
+        let opening = segment.min(LONGEST_LESSON.max(part));
+        Self { segment, part, cut_part_after, cut_after, interval, opening }
     }
 }
 
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn a_camera_without_a_second_key_frame_is_not_waited_for() {
         let targets = learn((0..).map(|n| (n * 40, n == 0))).unwrap();
-        assert_eq!(targets.segment, LONGEST_LESSON);
+        assert_eq!(targets.segment, ms(12_000));
     }
 
     #[test]

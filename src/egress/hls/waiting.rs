@@ -40,6 +40,12 @@ const HOLD: u32 = 3;
 
 /// The playlist of a channel, once there is one.
 pub(super) async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
+    // As nearly always: no clock and no status needs to be looked at.
+    if let State::Live(snapshot) = &*channel.state()
+        && !snapshot.segments.is_empty()
+    {
+        return Ok(Arc::clone(snapshot));
+    }
     let mut state = channel.watch();
     let starting = matches!(*state.borrow(), State::Starting);
     if starting && is_down(channel) {

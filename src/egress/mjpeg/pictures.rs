@@ -157,6 +157,15 @@ impl Pictures {
         });
     }
 
+    /// Forgets where they come from, and the login of who has them.
+    pub fn detach(&self, stream: &StreamName) {
+        self.sources.rcu(|sources| {
+            let mut sources = BTreeMap::clone(sources);
+            sources.remove(stream);
+            sources
+        });
+    }
+
     /// Families about the bytes held; to be registered by whoever owns the
     /// registry, like those of the bus.
     ///

@@ -194,7 +194,7 @@ async fn row(
         let place = place?;
         let original = newest(&deps.pictures, &stream).await?;
         let file = deps.pictures.file(&original, asked.width).await?;
-        Ok((place, Shown { version: original.version, wall: original.wall, file }))
+        Ok((place, Shown::new(&original, file)))
     };
     let (place, first) = first.await.inspect_err(|problem: &Problem| {
         sessions.setup(problem.code().as_str());

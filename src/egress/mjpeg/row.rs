@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{self, Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pictures;
 use super::newest::newer;
-use super::pictures::Width;
+use super::pictures::{Original, Width};
 use crate::auth::Pass;
 use crate::bus::Stream;
 use crate::http::Attended;
@@ -41,6 +41,8 @@ pub(super) struct Shown {
     pub(super) version: u64,
     /// When the camera took it.
     pub(super) wall: WallTime,
+    /// When it was here.
+    pub(super) arrived: time::Instant,
     pub(super) file: Bytes,
 }
 
@@ -49,6 +51,13 @@ pub(super) struct Watched {
     row: Row,
     attended: Attended,
     asked_to_leave: CancellationToken,
+}
+
+impl Shown {
+    pub(super) fn new(original: &Original, file: Bytes) -> Self {
+        let Original { version, wall, arrived, .. } = *original;
+        Self { version, wall, arrived, file }
+    }
 }
 
 impl Row {
@@ -83,7 +92,7 @@ impl Row {
             version = original.version;
             // One that cannot be decoded is passed over.
             if let Ok(file) = self.pictures.file(&original, self.width).await {
-                return Some(Shown { version, wall: original.wall, file });
+                return Some(Shown::new(&original, file));
             }
         }
     }
@@ -98,8 +107,12 @@ impl Watched {
         let first = part(first);
         let due = Instant::now() + self.row.pace;
         let rest = stream::unfold(
-            (self, held, version, due),
-            |(mut row, held, version, due)| async move {
+            (self, held, version, due, None),
+            |(mut row, held, version, due, before)| async move {
+                // Who asks for more has taken all of the one before.
+                if let Some(begun) = before {
+                    row.attended.gone_out(begun);
+                }
                 let next = async {
                     sleep_until(due).await;
                     row.row.next(version).await.ok_or("source")
@@ -117,9 +130,11 @@ impl Watched {
                     }
                 };
                 row.attended.sent(next.file.len());
+                // A viewer that wants fewer pictures has kept it waiting itself.
+                let begun = next.arrived.max(due.into_std());
                 let due = Instant::now() + row.row.pace;
                 let version = next.version;
-                Some((part(next), (row, held, version, due)))
+                Some((part(next), (row, held, version, due, Some(begun))))
             },
         );
         let parts = stream::iter([first]).chain(rest).flat_map(stream::iter);

@@ -1,14 +1,16 @@
 //! MSE: fragmented MP4 over a WebSocket, for viewers whose network lets no
 //! WebRTC through.
 //!
-//! Here: what a viewer can play (`hello`), fragments of one frame, made once
-//! per stream (`mux`), one viewer's socket (`session`), URLs (`routes`).
+//! Here: what a viewer can play (`hello`) and is told of B-frames (`expected`),
+//! fragments of one frame, made once per stream (`mux`), one viewer's socket
+//! (`session`), URLs (`routes`).
 //! Not here: boxes (`cmaf`), HTTP listeners (`http`).
 //!
 //! Promise: a viewer costs a cursor on the bus and the one message that is
 //! being written to it. One that falls behind skips to a key frame; nothing is
 //! kept for it.
 
+mod expected;
 mod hello;
 mod mux;
 mod routes;

@@ -13,6 +13,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::debug;
 
 use super::Mse;
+use super::expected::Expected;
 use super::hello::{Able, Choice, Message, choose, not_here, refusal};
 use super::mux::Mux;
 use crate::auth::Pass;
@@ -178,16 +179,19 @@ impl Session {
         let mut frames = self.stream.subscribe("mse", join);
         let mut frame = self.first(line, &mut frames).await?;
 
-        let (mut tracks, mut choice) = self.begin(line, &able, &frame, None).await?;
+        // Said to have none, so that no decoder holds pictures back for them.
+        let mut b_frames = Expected::new(&self.stream);
+        let (mut tracks, mut choice) = self.begin(line, &able, &frame, &b_frames, None).await?;
         attended.shows(choice.codecs(&tracks));
         self.set_up = true;
         self.mse.sessions.setup("ok");
         self.mse.sessions.connected(self.asked.elapsed().as_secs_f64());
         let mut told_time = None::<Instant>;
         for nth in 0_u64.. {
-            if !Arc::ptr_eq(&tracks, &frame.tracks) {
+            if b_frames.differ(&frame, !Arc::ptr_eq(&tracks, &frame.tracks)) {
                 // Parameters differ from what the viewer's decoder was told.
-                (tracks, choice) = self.begin(line, &able, &frame, Some(&choice)).await?;
+                (tracks, choice) =
+                    self.begin(line, &able, &frame, &b_frames, Some(&choice)).await?;
                 attended.shows(choice.codecs(&tracks));
             }
             if choice.sent.contains(&frame.track)
@@ -195,6 +199,7 @@ impl Session {
             {
                 attended.sent(fragment.len());
                 line.send(Wire::Binary(fragment)).await?;
+                attended.gone_out(frame.arrived);
                 if nth == 0 {
                     self.mse.sessions.first_frame(self.asked.elapsed().as_secs_f64());
                 }
@@ -234,9 +239,10 @@ impl Session {
         line: &mut Line,
         able: &Able,
         frame: &Frame,
+        b_frames: &Expected,
         before: Option<&Choice>,
     ) -> Result<(Arc<Tracks>, Choice), End> {
-        let choice = choose(&frame.tracks, able)?;
+        let choice = choose(&b_frames.told(&frame.tracks), able)?;
         if before.is_none_or(|before| before.mime != choice.mime) {
             line.send(Wire::text(choice.message())).await?;
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -49,6 +49,8 @@ struct Playing {
     /// Sound from before the first picture is left out: its time lies before
     /// the one that RTP-Info announced.
     from: Option<MediaTime>,
+    /// When the newest frame of what is being sent arrived.
+    arrived: Option<Instant>,
     attended: Attended,
 }
 
@@ -148,6 +150,9 @@ impl Session {
     pub(super) fn sent(&mut self, bytes: usize) {
         if let Some(playing) = &mut self.playing {
             playing.attended.sent(bytes);
+            if let Some(arrived) = playing.arrived.take() {
+                playing.attended.gone_out(arrived);
+            }
         }
     }
 
@@ -292,7 +297,7 @@ impl Session {
         let pass = self.pass();
         let mut attended = self.deps.sessions.attend(stream.name(), pass.as_ref(), self.remote);
         attended.shows(self.outlets.iter().map(Outlet::codec));
-        self.playing = Some(Playing { frames, first, from, attended });
+        self.playing = Some(Playing { frames, first, from, arrived: None, attended });
         Ok(ok.with("RTP-Info", info.join(",")))
     }
 
@@ -381,6 +386,7 @@ impl Playing {
         let Some(outlet) = outlets.iter_mut().find(|outlet| outlet.track() == frame.track) else {
             return true;
         };
+        self.arrived = Some(frame.arrived);
         outlet.send(frame, out)
     }
 }

@@ -13,7 +13,11 @@ const MAX_LINKS: usize = 8;
 
 /// The table. Its connections end with it.
 #[derive(Default)]
-pub(super) struct Addresses(Vec<Route>);
+pub(super) struct Addresses {
+    /// Most viewers have one. It lies with what else a picture needs.
+    first: Option<Route>,
+    more: Vec<Route>,
+}
 
 impl Addresses {
     /// Remembers where the viewer has proven to be; whether that is new, and
@@ -21,7 +25,8 @@ impl Addresses {
     /// from another address of ours would be thrown away (RFC 8445
     /// §7.2.5.2.1).
     pub(super) fn learn(&mut self, back: &Route) -> bool {
-        if let Some(known) = self.0.iter_mut().find(|known| known.to == back.to) {
+        let known = self.first.iter_mut().chain(&mut self.more).find(|known| known.to == back.to);
+        if let Some(known) = known {
             let before = std::mem::replace(&mut known.via, back.via.clone());
             if let (Via::Tcp(old), Via::Tcp(new)) = (&before, &back.via)
                 && !Arc::ptr_eq(old, new)
@@ -31,35 +36,42 @@ impl Addresses {
             }
             return false;
         }
-        let links = self.0.iter().filter(|known| matches!(known.via, Via::Tcp(_))).count();
+        let links = self.all().filter(|known| matches!(known.via, Via::Tcp(_))).count();
         let room = match &back.via {
-            Via::Udp(_) => self.0.len() - links < MAX_ADDRESSES,
+            Via::Udp(_) => self.all().count() - links < MAX_ADDRESSES,
             Via::Tcp(_) => links < MAX_LINKS,
         };
         if room {
             if let Via::Tcp(link) = &back.via {
                 link.prove();
             }
-            self.0.push(back.clone());
+            match &self.first {
+                None => self.first = Some(back.clone()),
+                Some(_) => self.more.push(back.clone()),
+            }
         }
         room
     }
 
+    fn all(&self) -> impl Iterator<Item = &Route> {
+        self.first.iter().chain(&self.more)
+    }
+
     /// Whether the viewer was never heard from.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.first.is_none()
     }
 
     /// The way to an address; for one not proven yet, the kernel's.
     pub(super) fn route(&self, to: SocketAddr) -> Route {
-        let known = self.0.iter().find(|known| known.to == to);
+        let known = self.all().find(|known| known.to == to);
         known.cloned().unwrap_or(Route { to, via: Via::Udp(None) })
     }
 }
 
 impl Drop for Addresses {
     fn drop(&mut self) {
-        for route in &self.0 {
+        for route in self.all() {
             if let Via::Tcp(link) = &route.via {
                 link.finish();
             }

@@ -62,6 +62,14 @@ impl Backlog {
         self.frames.insert(at, Waiting { packets, ticks, done: 0, since: now, bytes });
     }
 
+    /// Throws away sound of which nothing is out yet.
+    pub(super) fn drop_sound(&mut self) {
+        let stays =
+            |waiting: &Waiting| waiting.packets.kind == MediaKind::Video || waiting.done > 0;
+        self.frames.retain(stays);
+        self.bytes = self.frames.iter().map(|waiting| waiting.bytes).sum();
+    }
+
     /// Whether a picture waits, or the rest of one.
     pub(super) fn has_pictures(&self) -> bool {
         self.frames.iter().any(|waiting| waiting.packets.kind == MediaKind::Video)

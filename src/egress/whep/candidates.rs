@@ -3,21 +3,17 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use if_addrs::Interface;
 
 /// Most addresses told to a viewer: it tries each of them.
 const MAX_ADDRESSES: usize = 16;
 
-/// A name in `advertise` that resolves slower than this is left out.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Our addresses, best first: the one the viewer's request already reached
 /// (`host`), those of `advertise`, then the interfaces', loopback last.
-pub(super) async fn addresses(
+pub(super) fn addresses(
     local: SocketAddr,
-    advertise: &[String],
+    advertised: Vec<SocketAddr>,
     host: Option<IpAddr>,
 ) -> Vec<SocketAddr> {
     let mut found = Vec::new();
@@ -29,9 +25,7 @@ pub(super) async fn addresses(
     if let Some(host) = host {
         add(SocketAddr::new(host, local.port()));
     }
-    for entry in advertise {
-        resolve(entry, local.port()).await.into_iter().for_each(&mut add);
-    }
+    advertised.into_iter().for_each(&mut add);
     if !local.ip().is_unspecified() {
         add(local);
     } else {
@@ -78,28 +72,6 @@ fn only_cables(kernel: &Path, all: &[(IpAddr, String)]) -> bool {
         IpAddr::V6(ip) => ip.is_unique_local(),
     };
     !all.is_empty() && all.iter().all(|(ip, name)| is_private(ip) && is_cable(name))
-}
-
-/// `203.0.113.7`, `203.0.113.7:9000`, `cam.example.org` or with a port.
-async fn resolve(entry: &str, port: u16) -> Vec<SocketAddr> {
-    if let Ok(ip) = entry.parse::<IpAddr>() {
-        return vec![SocketAddr::new(ip, port)];
-    }
-    let named = match entry.rsplit_once(':') {
-        Some((_, digits)) if digits.parse::<u16>().is_ok() => entry.to_owned(),
-        _ => format!("{entry}:{port}"),
-    };
-    match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(&named)).await {
-        Ok(Ok(found)) => found.collect(),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, name = entry, "webrtc.advertise cannot be resolved");
-            Vec::new()
-        }
-        Err(_) => {
-            tracing::warn!(name = entry, "webrtc.advertise resolves too slowly");
-            Vec::new()
-        }
-    }
 }
 
 /// The engine's answer as the viewer gets it: our addresses as candidates, all
@@ -161,21 +133,22 @@ pub(super) fn lines(addresses: &[SocketAddr]) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_address_that_was_reached_comes_first_and_none_twice() {
-        let advertise = ["203.0.113.7".to_owned(), "203.0.113.7:9000".to_owned()];
+    #[test]
+    fn the_address_that_was_reached_comes_first_and_none_twice() {
+        let advertised = ["203.0.113.7:8189", "203.0.113.7:9000", "203.0.113.7:8189"];
+        let advertised = advertised.map(|address| address.parse().unwrap()).to_vec();
         let host = Some("127.0.0.1".parse().unwrap());
-        let found = addresses("0.0.0.0:8189".parse().unwrap(), &advertise, host).await;
+        let found = addresses("0.0.0.0:8189".parse().unwrap(), advertised, host);
         let text: Vec<String> = found.iter().take(3).map(SocketAddr::to_string).collect();
         assert_eq!(text, ["127.0.0.1:8189", "203.0.113.7:8189", "203.0.113.7:9000"]);
         assert!(found.iter().filter(|a| a.to_string() == "127.0.0.1:8189").count() == 1);
         assert!(found.iter().all(SocketAddr::is_ipv4), "an IPv4 socket has no IPv6 address");
     }
 
-    #[tokio::test]
-    async fn a_socket_bound_to_one_address_tells_only_that() {
+    #[test]
+    fn a_socket_bound_to_one_address_tells_only_that() {
         let local: SocketAddr = "127.0.0.1:8189".parse().unwrap();
-        assert_eq!(addresses(local, &[], None).await, [local]);
+        assert_eq!(addresses(local, Vec::new(), None), [local]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a fan-out is told.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -19,6 +20,8 @@ pub(super) enum Command {
         viewer: SessionId,
         from: SocketAddr,
         via: Via,
+        /// When it came.
+        at: Instant,
         data: BytesMut,
     },
     Candidates(SessionId, Vec<String>),

@@ -57,11 +57,16 @@ pub(super) enum Outcome {
     Closed,
 }
 
-/// What protects the media of a session.
+/// What protects a session.
 pub(super) struct Keys {
-    pub(super) rtp: Sealer,
-    pub(super) rtcp_out: Context,
-    pub(super) rtcp_in: Context,
+    pub(super) sealer: Sealer,
+    pub(super) rtcp: Box<Rtcp>,
+}
+
+/// What protects the reports of both sides.
+pub(super) struct Rtcp {
+    pub(super) ours: Context,
+    pub(super) theirs: Context,
 }
 
 impl Identity {
@@ -167,18 +172,11 @@ impl Dtls {
         let (keys, crypto) = (&config.keys, self.identity.crypto.crypto());
         let (key, salt) = (&keys.local_master_key, &keys.local_master_salt);
         let window = Some(srtcp_replay_protection(REPLAY_WINDOW));
-        Ok(Keys {
-            rtp: Sealer::new(crypto, profile, key, salt).map_err(failed)?,
-            rtcp_out: Context::new(key, salt, profile, None, None, crypto)?,
-            rtcp_in: Context::new(
-                &keys.remote_master_key,
-                &keys.remote_master_salt,
-                profile,
-                None,
-                window,
-                crypto,
-            )?,
-        })
+        let sealer = Sealer::new(crypto, profile, key, salt).map_err(failed)?;
+        let ours = Context::new(key, salt, profile, None, None, crypto)?;
+        let (key, salt) = (&keys.remote_master_key, &keys.remote_master_salt);
+        let theirs = Context::new(key, salt, profile, None, window, crypto)?;
+        Ok(Keys { sealer, rtcp: Box::new(Rtcp { ours, theirs }) })
     }
 
     /// The next record to send.

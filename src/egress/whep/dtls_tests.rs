@@ -65,11 +65,11 @@ fn keys_fit_and_rtcp_passes() {
     let [Some(mut client), Some(mut server)] = handshake(&mut client, &mut server) else {
         panic!("no keys")
     };
-    assert!(matches!(server.rtp, Sealer::Gcm { .. }), "the faster one of two");
+    assert!(matches!(server.sealer, Sealer::Gcm { .. }), "the faster one of two");
     let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
-    let sealed = client.rtcp_out.encrypt_rtcp(&report).unwrap();
-    assert_eq!(server.rtcp_in.decrypt_rtcp(&sealed).unwrap()[..], report);
-    assert!(server.rtcp_in.decrypt_rtcp(&sealed).is_err(), "a replay");
+    let sealed = client.rtcp.ours.encrypt_rtcp(&report).unwrap();
+    assert_eq!(server.rtcp.theirs.decrypt_rtcp(&sealed).unwrap()[..], report);
+    assert!(server.rtcp.theirs.decrypt_rtcp(&sealed).is_err(), "a replay");
 }
 
 #[test]

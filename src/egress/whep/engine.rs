@@ -14,7 +14,7 @@ use bytes::BytesMut;
 
 use super::answer::{Local, Ssrcs};
 use super::codec::Offered;
-use super::dtls::{Dtls, Identity, Keys, Outcome};
+use super::dtls::{Dtls, Identity, Keys, Outcome, Rtcp};
 use super::estimator::Look;
 use super::feedback::{self, Feedback, Reception};
 use super::ice::{Change, Ice, Restart, credentials};
@@ -23,6 +23,7 @@ use super::offer::Offer;
 use super::packetizer::Packets;
 use super::sender::{Out, Sender};
 use super::socket::Outbox;
+use super::srtp::Sealer;
 use super::transport::Transport;
 use crate::media::{MediaKind, WallTime};
 
@@ -67,16 +68,21 @@ pub(super) enum Report {
 
 /// One viewer's connection.
 pub(super) struct Peer {
-    /// Boxed, as is `dtls`: both are large, and no picture needs either. What
-    /// one needs lies close together.
+    /// Boxed, as are `dtls` and `rtcp`: they are large, and no picture needs
+    /// them. What one needs lies close together, since all of it has left the
+    /// cache since the picture before.
     ice: Box<Ice>,
+    /// The viewer's address that media goes to: what `ice` says, kept at hand.
+    path: Option<SocketAddr>,
     /// Something has happened since the last [`Peer::drain`], or the last look
     /// at the deadlines: for a picture alone neither engine is asked.
     touched: bool,
     due: Option<Instant>,
     due_known: bool,
     dtls: Box<Dtls>,
-    keys: Option<Box<Keys>>,
+    /// What seals media, once the handshake is over, as `rtcp` then is.
+    sealer: Option<Sealer>,
+    rtcp: Option<Box<Rtcp>>,
     connected: bool,
     ufrag: String,
     video: Option<Sender>,
@@ -114,11 +120,13 @@ impl Peer {
         let dtls = Dtls::new(Arc::clone(identity), offer.fingerprints.clone(), offer.passive);
         let mut peer = Self {
             ice: Box::new(ice),
+            path: None,
             touched: true,
             due: None,
             due_known: false,
             dtls: Box::new(dtls),
-            keys: None,
+            sealer: None,
+            rtcp: None,
             connected: false,
             ufrag,
             video,
@@ -189,7 +197,8 @@ impl Peer {
         match self.dtls.receive(now, data)? {
             Outcome::Nothing => {}
             Outcome::Keys(keys) => {
-                self.keys = Some(keys);
+                let Keys { sealer, rtcp } = *keys;
+                (self.sealer, self.rtcp) = (Some(sealer), Some(rtcp));
                 self.check_connected();
             }
             Outcome::Closed => self.end(),
@@ -200,8 +209,8 @@ impl Peer {
     fn rtcp_received(&mut self, now: Instant, datagram: &[u8]) {
         // RFC 5761 §4; we receive no RTP.
         let rtcp = matches!(datagram.get(1), Some(192..=223));
-        let Some(keys) = self.keys.as_mut().filter(|_| rtcp) else { return };
-        let Ok(plain) = keys.rtcp_in.decrypt_rtcp(datagram) else { return };
+        let Some(keys) = self.rtcp.as_mut().filter(|_| rtcp) else { return };
+        let Ok(plain) = keys.theirs.decrypt_rtcp(datagram) else { return };
         for feedback in feedback::read(&plain) {
             match feedback {
                 Feedback::KeyFrameWanted => self.reports.push(Report::KeyFrameWanted),
@@ -271,7 +280,7 @@ impl Peer {
 
     /// The viewer's address that media goes to.
     pub(super) fn path(&self) -> Option<SocketAddr> {
-        self.ice.path()
+        self.path
     }
 
     /// Sends the payloads `range` of a frame, stamped `ticks` of their clock.
@@ -290,8 +299,8 @@ impl Peer {
             MediaKind::Video => &mut self.video,
             MediaKind::Audio => &mut self.audio,
         };
-        let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return 0 };
-        let out = &mut Out { now, sealer: &mut keys.rtp, route, outbox };
+        let (Some(sender), Some(sealer)) = (sender, &mut self.sealer) else { return 0 };
+        let out = &mut Out { now, sealer, route, outbox };
         sender.send(out, packets, range, ticks)
     }
 
@@ -316,7 +325,7 @@ impl Peer {
         route: &Route,
         outbox: &mut Outbox,
     ) -> (usize, usize) {
-        let Some(keys) = self.keys.as_mut().filter(|_| !self.lost.is_empty()) else {
+        let Some(sealer) = self.sealer.as_mut().filter(|_| !self.lost.is_empty()) else {
             return (0, 0);
         };
         let (mut bytes, mut resent) = (0, 0);
@@ -324,7 +333,7 @@ impl Peer {
             let senders = [&mut self.video, &mut self.audio];
             let mut senders = senders.into_iter().flatten();
             let sender = senders.find(|sender| sender.ssrcs().media == ssrc);
-            let out = &mut Out { now, sealer: &mut keys.rtp, route, outbox };
+            let out = &mut Out { now, sealer, route, outbox };
             let again = sender.and_then(|sender| sender.resend(out, number));
             resent += usize::from(again.is_some());
             bytes += again.unwrap_or(0);
@@ -346,12 +355,14 @@ impl Peer {
         outbox: &mut Outbox,
     ) {
         let sender = match kind {
-            MediaKind::Video => &mut self.video,
-            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => self.video.as_mut(),
+            MediaKind::Audio => self.audio.as_mut(),
         };
-        let (Some(sender), Some(keys)) = (sender, &mut self.keys) else { return };
-        let Some(report) = sender.report(now, wall, ticks) else { return };
-        match keys.rtcp_out.encrypt_rtcp(&report) {
+        let Some(report) = sender.and_then(|sender| sender.report(now, wall, ticks)) else {
+            return;
+        };
+        let Some(keys) = &mut self.rtcp else { return };
+        match keys.ours.encrypt_rtcp(&report) {
             Ok(sealed) => outbox.push(route, &sealed),
             Err(error) => tracing::debug!(%error, "sender report not sent"),
         }
@@ -376,18 +387,19 @@ impl Peer {
                 Change::Other => {}
             }
         }
+        self.path = self.ice.path();
         while let Some((to, datagram)) = self.ice.poll_transmit() {
             out(to, &datagram);
         }
         while let Some(record) = self.dtls.poll_transmit() {
-            if let Some(path) = self.ice.path() {
+            if let Some(path) = self.path {
                 out(path, &record);
             }
         }
     }
 
     fn check_connected(&mut self) {
-        if self.ice.is_selected() && self.keys.is_some() && !self.connected {
+        if self.ice.is_selected() && self.rtcp.is_some() && !self.connected {
             self.connected = true;
             self.reports.push(Report::Connected);
         }

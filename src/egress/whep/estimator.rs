@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::transport_feedback::Fate;
 
-/// How long one look takes.
+/// How long one look takes, and how long where most packets are lost: that is
+/// seen sooner.
 const LOOK: Duration = Duration::from_millis(500);
+const SHORT_LOOK: Duration = Duration::from_millis(250);
 
 /// Packets whose fate may be told later: 1 s at 10 Mbit/s.
 const REMEMBERED: usize = 1024;
@@ -30,6 +32,10 @@ const QUEUE: i32 = 240;
 /// 10 ms and 500 ms.
 const GROWTH: i32 = 40;
 const LONG_QUEUE: i32 = 2_000;
+/// What a way that carries less than half of what it is sent shows beside its
+/// queue: that grows by more than half a look, or is full and loses so much.
+const HALF_GROWTH: i32 = 1_000;
+const HALF_LOSS: f64 = 0.4;
 /// Below this the queue is as good as empty: 20 ms.
 const NO_QUEUE: i32 = 80;
 
@@ -60,6 +66,8 @@ pub(super) enum State {
     Fair,
     /// Does not carry what it is sent.
     Strained,
+    /// Carries less than half of it.
+    Choked,
 }
 
 /// A packet on its way.
@@ -141,7 +149,9 @@ impl Estimator {
         }
         let waited = now.saturating_duration_since(self.looked);
         let Tally { arrived, lost, bytes, least, span } = self.look;
-        if waited < LOOK || arrived + lost < ENOUGH {
+        let most_lost = lost > arrived && lost >= 2 * NO_CHANCE;
+        let look = if most_lost { SHORT_LOOK } else { LOOK };
+        if waited < look || arrived + lost < ENOUGH {
             return None;
         }
         if now.saturating_duration_since(self.quickest_since) >= QUICKEST_OF {
@@ -154,11 +164,12 @@ impl Estimator {
         // Without an arrival nothing is known of it.
         self.queue = if arrived > 0 { least.saturating_sub(base) } else { before };
         let loss = f64::from(lost) / f64::from(arrived + lost);
-        let stands = self.queue > QUEUE
-            && (self.queue.saturating_sub(before) > GROWTH
-                || loss > FULL_LOSS
-                || self.queue > LONG_QUEUE);
-        let state = if stands || (loss > MUCH_LOSS && lost >= NO_CHANCE) {
+        let growth = self.queue.saturating_sub(before);
+        let stands =
+            self.queue > QUEUE && (growth > GROWTH || loss > FULL_LOSS || self.queue > LONG_QUEUE);
+        let state = if stands && (growth > HALF_GROWTH || loss > HALF_LOSS) {
+            State::Choked
+        } else if stands || (loss > MUCH_LOSS && lost >= NO_CHANCE) {
             State::Strained
         } else if self.queue < NO_QUEUE && loss < SOME_LOSS {
             State::Clear
@@ -167,7 +178,7 @@ impl Estimator {
         };
         // By the viewer's clock, or reports that come in lumps would mislead.
         let units = span.map_or(0, |[first, last]| last.wrapping_sub(first));
-        let seconds = (f64::from(units) / 4_000.0).max(LOOK.as_secs_f64() / 2.0);
+        let seconds = (f64::from(units) / 4_000.0).max(SHORT_LOOK.as_secs_f64());
         (self.look, self.looked) = (NOTHING, now);
         Some(Look { state, carried: (bytes as f64 * 8.0 / seconds) as u64 })
     }

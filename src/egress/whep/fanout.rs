@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use super::command::Command;
 use super::packetizer::Packets;
-use super::reorder::Order;
 use super::round::{Round, Seat};
+use super::sessions::READER;
 use super::shared::Shared;
 use super::sub::{Sub, Unfit};
 use super::switchboard::SessionId;
 use super::tasks::{Duty, Tasks};
 use super::viewer::Viewer;
 use crate::bus::{Interest, Join, Seen};
+use crate::media::reorder::Order;
 use crate::media::{Frame, Quality, Tracks};
+use crate::memory;
 
 /// Commands taken before frames get their turn again.
 const COMMANDS_AT_ONCE: usize = 128;
@@ -114,6 +116,13 @@ impl Fanout {
         let Some(packets) = self.duty.cuts.of(frame) else { return };
         self.round.groups.main.push(&packets);
         self.offer(Quality::Main, &packets).await;
+        if !self.seats.is_empty() {
+            self.round.gone_out(frame);
+        }
+        self.ticks().await;
+        if self.duty.thread == READER {
+            self.round.picture_sent();
+        }
     }
 
     async fn offer(&mut self, of: Quality, packets: &Arc<Packets>) {
@@ -192,10 +201,10 @@ impl Fanout {
                 self.seats.insert(id, Seat::of(*viewer));
                 self.with(id, now, |_| ()).await;
             }
-            Command::Datagram { viewer: id, from, via, data } => {
+            Command::Datagram { viewer: id, from, via, at, data } => {
                 let Some(seat) = self.seats.get_mut(&id) else { return };
                 let act = |viewer: &mut Viewer, outbox: &mut _| {
-                    viewer.receive(now, from, via, data, outbox);
+                    viewer.receive(at, from, via, data, outbox);
                 };
                 self.round.look_after(id, seat, now, act).await;
             }
@@ -237,6 +246,7 @@ impl Fanout {
         while let Some((id, end)) = self.round.over.pop() {
             if let Some(seat) = self.seats.remove(&id) {
                 self.round.see_off(id, seat, end).await;
+                memory::fit(&mut self.seats);
             }
         }
     }

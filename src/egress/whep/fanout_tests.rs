@@ -48,8 +48,13 @@ async fn a_panic_in_the_engine_ends_that_viewer_only() {
     }
     let (viewer, session) = &tasks[0];
     let from = "127.0.0.1:9".parse().unwrap();
-    let datagram =
-        Command::Datagram { viewer: *viewer, from, via: Via::Udp(None), data: PANIC.into() };
+    let datagram = Command::Datagram {
+        viewer: *viewer,
+        from,
+        via: Via::Udp(None),
+        at: Instant::now(),
+        data: PANIC.into(),
+    };
     whep.tasks.tell(session.task, datagram).await;
 
     // The other one is still heard.

@@ -6,8 +6,8 @@ use super::answer::{Local, Ssrcs};
 use super::engine::Plan;
 use super::feedback::Feedback;
 use super::transport::Transport;
-use super::{candidates, dtls, feedback, fragment, offer, reorder, stun};
-use crate::media::{Avc, AvcSps, Codec, G711Law, MediaKind, PixelSize};
+use super::{candidates, dtls, feedback, fragment, offer, stun};
+use crate::media::{Avc, AvcSps, Codec, G711Law, MediaKind, PixelSize, reorder};
 
 /// Reads an SDP offer, and asks of it what a session asks.
 pub fn offer(text: &str) {
@@ -96,7 +96,9 @@ pub fn sps(sps: &[u8]) {
 pub fn rtcp(datagram: &[u8]) -> usize {
     let now = Instant::now();
     let mut transport = Transport::new(now, Some(1));
-    (0..2_000).for_each(|_| drop(transport.sent(now, 1_000)));
+    for _ in 0..2_000 {
+        transport.sent(now, 1_000);
+    }
     let mut lost = 0;
     for (at, feedback) in (1..).zip(feedback::read(datagram)) {
         let at = now + Duration::from_secs(at);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::packetizer::Packets;
-use crate::media::{MediaKind, Quality};
+use crate::media::{ClockRate, MediaKind, Quality};
 
 /// Most pictures kept; as many frames as the bus holds.
 const MAX_PICTURES: usize = 4096;
@@ -72,6 +72,15 @@ impl Group {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Bits a second, where there are pictures of a second: the key frame alone
+    /// would say too much.
+    pub(super) fn rate(&self) -> Option<u64> {
+        let [first, .., last] = &self.pictures[..] else { return None };
+        let second = u64::from(ClockRate::VIDEO.hz());
+        let ticks = u64::try_from(last.ticks - first.ticks).ok().filter(|t| *t >= second)?;
+        (self.bytes as u64 * 8).checked_mul(second).map(|bits| bits / ticks)
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +99,18 @@ mod tests {
             group.push(&picture(sequence, key, 100));
         }
         assert_eq!((sequences(&group), group.bytes()), (vec![4, 5], 200));
+    }
+
+    #[test]
+    fn its_rate_is_known_after_a_second() {
+        let mut group = Group::new(1_000_000);
+        let mut rates = Vec::new();
+        for sequence in 0..=26 {
+            group.push(&picture(sequence, sequence == 0, 1_000));
+            rates.push(group.rate());
+        }
+        assert_eq!(rates[24], None);
+        assert_eq!((rates[25], rates[26]), (Some(208_000), Some(207_692)));
     }
 
     #[test]

@@ -11,9 +11,14 @@ use crate::media::Quality;
 /// frame would count.
 const STRAINED_FOR: Duration = Duration::from_millis(1_400);
 
+/// One that carries less than half of what it is sent is stepped down from
+/// sooner, at the second look: players give a picture up that stands for 2 s.
+const CHOKED_FOR: Duration = Duration::from_millis(200);
+
 /// What was queued on the way before a step down is gone after so long, and
 /// strain till then says nothing of the step reached; nor does it while what
-/// a viewer begins with, which may be 30 s of pictures, is on its way.
+/// a viewer begins with, which may be 30 s of pictures, is on its way; unless
+/// that way carries less than the stream goes on with.
 const SETTLE: Duration = Duration::from_secs(3);
 const BEGIN: Duration = Duration::from_secs(4);
 
@@ -94,15 +99,27 @@ impl Ladder {
         self.begun = now;
     }
 
-    /// Heeds a look; `sub` says whether there is a substream for this viewer.
+    /// Whether a step down may be near.
+    pub(super) fn is_strained(&self) -> bool {
+        self.strained_since.is_some()
+    }
+
+    /// Heeds a look; `sub` says whether there is a substream for this viewer,
+    /// `needs` how many bits a second the main stream takes, if that is known.
     /// Returns the new rung if this was the look that changed it.
-    pub(super) fn look(&mut self, now: Instant, look: &Look, sub: bool) -> Option<Rung> {
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        look: &Look,
+        sub: bool,
+        needs: Option<u64>,
+    ) -> Option<Rung> {
         let stood = now.saturating_duration_since(self.stepped);
         if self.climbed && stood >= PROVEN {
             (self.climbed, self.hold) = (false, FIRST_HOLD);
         }
         match look.state {
-            State::Strained => self.strained(now, stood, sub),
+            State::Strained | State::Choked => self.strained(now, look, sub, needs),
             State::Fair | State::Clear => {
                 self.strained_since = None;
                 self.calm(now, look.state == State::Clear, sub)
@@ -110,14 +127,25 @@ impl Ladder {
         }
     }
 
-    fn strained(&mut self, now: Instant, stood: Duration, sub: bool) -> Option<Rung> {
+    fn strained(
+        &mut self,
+        now: Instant,
+        look: &Look,
+        sub: bool,
+        needs: Option<u64>,
+    ) -> Option<Rung> {
         self.clear_since = None;
+        let stood = now.saturating_duration_since(self.stepped);
         let settling = !self.climbed && self.rung != Rung::Main && stood < SETTLE;
-        if settling || now.saturating_duration_since(self.begun) < BEGIN {
+        let choked = look.state == State::Choked;
+        let hopeless = choked && needs.is_some_and(|needs| look.carried < needs);
+        let begins = now.saturating_duration_since(self.begun) < BEGIN;
+        if settling || (begins && !hopeless) {
             return None;
         }
         let since = *self.strained_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < STRAINED_FOR {
+        let patience = if choked { CHOKED_FOR } else { STRAINED_FOR };
+        if now.saturating_duration_since(since) < patience {
             return None;
         }
         let below = match self.rung {
@@ -172,6 +200,7 @@ mod tests {
     use super::*;
 
     const LOOK: Duration = Duration::from_millis(500);
+    const STATES: [State; 4] = [State::Clear, State::Fair, State::Strained, State::Choked];
 
     /// Looks, twice a second: the rungs stepped to, and the seconds it took.
     fn looks(
@@ -185,7 +214,7 @@ mod tests {
         for _ in 0..seconds * 2 {
             *now += LOOK;
             let look = Look { state: state(ladder.rung()), carried: 0 };
-            let step = ladder.look(*now, &look, sub);
+            let step = ladder.look(*now, &look, sub, None);
             steps.extend(step.map(|rung| (rung, (*now - began).as_secs())));
         }
         steps
@@ -204,6 +233,28 @@ mod tests {
         assert_eq!(looks(&mut ladder, &mut now, 6, true, |_| State::Strained), []);
         assert!(!ladder.is_narrow() || now - ladder.begun >= BEGIN);
         assert_eq!(looks(&mut ladder, &mut now, 3, true, |_| State::Strained).len(), 1);
+    }
+
+    #[test]
+    fn a_choked_way_is_stepped_down_from_at_its_second_look() {
+        let mut now = Instant::now();
+        let mut ladder = begun(now);
+        let choked = |rung| if rung == Rung::Main { State::Choked } else { State::Clear };
+        assert_eq!(looks(&mut ladder, &mut now, 2, true, choked), [(Rung::Sub, 1)]);
+        // Not from the substream while what was queued before is on its way.
+        assert_eq!(looks(&mut ladder, &mut now, 1, true, |_| State::Choked), []);
+    }
+
+    #[test]
+    fn a_way_that_begins_with_less_than_the_stream_goes_on_with_is_hopeless() {
+        for (needs, wanted) in [(None, None), (Some(900), None), (Some(2_000), Some(Rung::Sub))] {
+            let now = Instant::now();
+            let mut ladder = Ladder::new(now);
+            let look = Look { state: State::Choked, carried: 1_000 };
+            assert_eq!(ladder.look(now + LOOK, &look, true, needs), None);
+            assert_eq!(ladder.is_strained(), wanted.is_some());
+            assert_eq!(ladder.look(now + LOOK * 2, &look, true, needs), wanted, "{needs:?}");
+        }
     }
 
     #[test]
@@ -260,20 +311,20 @@ mod tests {
         /// One rung at a time, never on a look that says the contrary, and
         /// never up sooner than the first hold.
         #[test]
-        fn every_step_has_its_reason(states in prop::collection::vec((0..3_u8, any::<bool>()), 0..400)) {
+        fn every_step_has_its_reason(states in prop::collection::vec((0..4_u8, any::<bool>()), 0..400)) {
             let mut now = Instant::now();
             let mut ladder = Ladder::new(now);
             let mut stepped = now;
             for (state, sub) in states {
                 now += LOOK;
-                let state = [State::Clear, State::Fair, State::Strained][usize::from(state)];
+                let state = STATES[usize::from(state)];
                 let before = ladder.rung();
-                let step = ladder.look(now, &Look { state, carried: 0 }, sub);
+                let step = ladder.look(now, &Look { state, carried: 0 }, sub, Some(1));
                 let Some(rung) = step else {
                     prop_assert_eq!(ladder.rung(), before);
                     continue;
                 };
-                prop_assert_eq!(rung < before, state == State::Strained);
+                prop_assert_eq!(rung < before, matches!(state, State::Strained | State::Choked));
                 prop_assert!(rung != before && (sub || rung != Rung::Sub));
                 prop_assert!(rung < before || now - stepped >= FIRST_HOLD);
                 stepped = now;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::http::{OutputSessions, SessionMetrics};
+use crate::http::{Latency, OutputSessions, SessionMetrics};
 use crate::traces::Traces;
 
 /// Why a datagram is thrown away, how far a way to a viewer went that failed,
@@ -14,12 +14,13 @@ const REASONS: [&str; 6] =
 const STAGES: [&str; 4] = ["dtls", "no_path", "tcp_unproven", "unheard"];
 const KINDS: [&str; 3] = ["key_frame_wanted", "nack", "receiver_report"];
 /// What a viewer is sent from then on.
-const RUNGS: [&str; 3] = ["key_frames", "main", "sub"];
+const RUNGS: [&str; 5] = ["key_frames", "main", "no_sound", "sound", "sub"];
 
 /// Metric families of WebRTC.
 #[derive(Clone)]
 pub struct Metrics {
     pub(super) sessions: OutputSessions,
+    pub(super) latency: Latency,
     feedback: IntCounterVec,
     adapted: IntCounterVec,
     discarded: IntCounterVec,
@@ -102,6 +103,7 @@ impl Metrics {
         let panics = IntCounter::new("porthole_panics_total", "Panics contained")?;
         let sessions = sessions.of("whep");
         Ok(Self {
+            latency: sessions.latency(),
             sessions,
             feedback,
             adapted,

@@ -3,10 +3,10 @@
 //! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
 //! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
 //! media thread (`tasks`, `fanout`, `round`, `viewer`,
-//! `programme`, `pace`, `place`),
+//! `programme`, `sound`, `pace`, `place`),
 //! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
 //! (`engine`, with `ice`, `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
-//! port of all viewers (`socket`, `switchboard`).
+//! port of all viewers (`socket`, `reader`, `switchboard`).
 //! Not here: cameras, transcoding, players.
 //!
 //! Promise: a viewer's first picture is the newest key frame there is, not the
@@ -36,6 +36,7 @@ mod ladder;
 mod ledger;
 mod link;
 mod metrics;
+mod names;
 mod narrowband;
 mod nomination;
 mod offer;
@@ -43,7 +44,7 @@ mod pace;
 mod packetizer;
 mod place;
 mod programme;
-mod reorder;
+mod reader;
 mod resource;
 mod round;
 mod routes;
@@ -51,6 +52,7 @@ mod sender;
 mod sessions;
 mod shared;
 mod socket;
+mod sound;
 mod srtp;
 mod stamps;
 mod stun;

@@ -4,8 +4,7 @@
 use bytes::Bytes;
 
 use super::narrowband::{self, Narrowband};
-use super::reorder;
-use crate::media::{ClockRate, Codec, Frame, FrameKind, MediaKind, WallTime};
+use crate::media::{ClockRate, Codec, Frame, FrameKind, MediaKind, WallTime, reorder};
 use crate::rtp::{self, Payload};
 
 /// Most payload bytes in a packet. With RTP header, SRTP tag, UDP and IPv6 it
@@ -117,6 +116,20 @@ pub(super) fn picture(sequence: u64, key: bool, size: usize) -> std::sync::Arc<P
         ticks: sequence as i64 * 3_600,
         wall: WallTime::from_unix_nanos(0),
         payloads,
+    })
+}
+
+/// A packet of sound, for tests of those that send it.
+#[cfg(test)]
+pub(super) fn sound(size: usize) -> std::sync::Arc<Packets> {
+    std::sync::Arc::new(Packets {
+        sequence: 0,
+        kind: MediaKind::Audio,
+        codec: "PCMA",
+        entry: true,
+        ticks: 0,
+        wall: WallTime::from_unix_nanos(0),
+        payloads: rtp::samples(&vec![0xd5; size].into(), 1, size),
     })
 }
 

@@ -112,7 +112,9 @@ impl Place {
         self.shared.metrics.reception(loss, round_trip);
     }
 
+    /// The viewer has lost packets, or its picture.
     pub(super) fn feedback(&self, kind: &'static str) {
+        self.shared.hurry();
         self.shared.metrics.feedback(kind);
     }
 
@@ -122,6 +124,13 @@ impl Place {
         let (stream, viewer, to) = (&self.stream, self.id.short(), rung.as_str());
         tracing::info!(%stream, viewer, to, carried, "the way carries this");
         self.shared.metrics.adapted(to);
+    }
+
+    /// The viewer's sound is held back, or is not any more.
+    pub(super) fn sound_held(&self, held: bool) {
+        let (stream, viewer) = (&self.stream, self.id.short());
+        tracing::info!(%stream, viewer, held, "sound would take most of the way");
+        self.shared.metrics.adapted(if held { "no_sound" } else { "sound" });
     }
 
     /// Packets were thrown away since the viewer could not be sent them in time.

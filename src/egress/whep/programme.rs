@@ -12,6 +12,7 @@ use super::backlog::{Backlog, Waiting};
 use super::group::{Group, Groups};
 use super::ladder::Rung;
 use super::packetizer::Packets;
+use super::sound::Sound;
 use super::stamps;
 use crate::media::{MediaKind, Quality, WallTime};
 
@@ -56,6 +57,7 @@ pub(super) struct Programme {
     next_key: Option<Instant>,
     /// Waits for a frame to start at.
     seeking: bool,
+    sound: Sound,
     queue: Backlog,
     /// RTP time and distance of the newest picture queued.
     newest: Option<i64>,
@@ -86,6 +88,7 @@ impl Programme {
             anchor: None,
             next_key: None,
             seeking: true,
+            sound: Sound::default(),
             queue: Backlog::default(),
             newest: None,
             duration: 3_600,
@@ -117,7 +120,13 @@ impl Programme {
         let dropped = self.queue.drop_overdue(now, self.is_sparse());
         self.seeking |= dropped > 0;
         if packets.kind == MediaKind::Audio {
-            if self.is_sparse() {
+            let carried = (self.rung != Rung::Main && self.video.is_some()).then_some(self.carried);
+            let held = self.sound.is_held();
+            if !self.sound.passes(now, packets, carried) {
+                if !held {
+                    self.queue.drop_sound();
+                }
+            } else if self.is_sparse() {
                 // A key frame may take a narrow way seconds.
                 self.queue.push_sound(now, Arc::clone(packets), packets.ticks);
             } else {
@@ -179,6 +188,11 @@ impl Programme {
     fn is_sparse(&self) -> bool {
         let waits = self.wanted() == Quality::Sub && self.feed == Quality::Main;
         self.rung == Rung::KeyFrames || waits
+    }
+
+    /// Whether its sound is held back, to leave the way to pictures.
+    pub(super) fn holds_sound(&self) -> bool {
+        self.sound.is_held()
     }
 
     /// Bits a second it may be sent, where that is to be minded.

@@ -10,10 +10,11 @@ use super::command::Command;
 use super::fragment::Fragment;
 use super::ice::{self, Restart};
 use super::routes::{
-    ACCEPT_PATCH, ACCEPT_POST, Body, Caller, Deps, SDP, SDP_FRAGMENT, has_type, host_address,
-    principal,
+    ACCEPT_PATCH, ACCEPT_POST, Body, Caller, Deps, NOTICE, SDP, SDP_FRAGMENT, has_type,
+    host_address, principal,
 };
 use super::switchboard::{Session, SessionId};
+use crate::fault::Code;
 use crate::http;
 
 const METHODS: &str = "GET, HEAD, OPTIONS, PATCH, DELETE";
@@ -75,6 +76,7 @@ async fn trickle(
         Ok(fragment) => fragment,
         Err(error) => return http::request_problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    deps.whep.shared.hurry();
     match (fragment.ufrag.clone(), fragment.password.clone()) {
         (Some(ufrag), _) if ufrag != session.remote_ufrag && !any => {
             let detail = "an ICE restart needs `If-Match: *`";
@@ -128,18 +130,26 @@ fn no_session() -> Response {
     http::request_problem(StatusCode::NOT_FOUND, "there is no such session, or it has ended")
 }
 
-/// GET and HEAD: no content (WHEP, HTTP Usage), but the entity tag.
+/// GET and HEAD: no content (WHEP, HTTP Usage), but the entity tag; and whether
+/// the viewer's way is too narrow for the stream, so that a page whose picture
+/// stands still need not blame the camera.
 async fn show(
     State(deps): State<Deps>,
     Path((stream, session)): Path<(String, String)>,
     caller: Caller,
 ) -> Response {
-    let Some((_, session)) = find(&deps, &stream, &session, caller) else {
+    let Some((id, session)) = find(&deps, &stream, &session, caller) else {
         return no_session();
     };
     let etag = format!("\"{}\"", session.ufrag);
     let no_store = (header::CACHE_CONTROL, "no-store".to_owned());
-    (StatusCode::NO_CONTENT, [(header::ETAG, etag), no_store]).into_response()
+    let mut response = (StatusCode::NO_CONTENT, [(header::ETAG, etag), no_store]).into_response();
+    let news = deps.whep.shared.metrics.sessions.news(&id.short());
+    if news.is_some_and(|news| news.stage == "key_frames") {
+        let slow = HeaderValue::from_static(Code::ViewerSlow.as_str());
+        response.headers_mut().insert(NOTICE, slow);
+    }
+    response
 }
 
 /// OPTIONS: what may be sent. `Accept-Post` is on every answer to it (WHEP,

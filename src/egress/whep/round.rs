@@ -15,13 +15,17 @@ use super::socket::Outbox;
 use super::switchboard::SessionId;
 use super::viewer::{Health, Viewer};
 use crate::bus::Stream;
-use crate::media::StreamName;
+use crate::media::{Frame, StreamName};
 
 /// What is due later than [`SOON`] waits for the next of these marks: a
 /// thousand viewers' housekeeping wakes the thread ten times a second, not a
 /// thousand times.
 const MARK: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_millis(150);
+
+/// How long housekeeping waits, beyond its mark, for a picture to wake the
+/// thread: one of a camera that shows 25 a second comes before.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A viewer, and when it wants to be looked after.
 pub(super) struct Seat {
@@ -37,6 +41,8 @@ impl Seat {
     }
 }
 
+type Reminders = BinaryHeap<Reverse<(Instant, SessionId)>>;
+
 /// What a fan-out's viewers share.
 pub(super) struct Round {
     stream: StreamName,
@@ -47,7 +53,9 @@ pub(super) struct Round {
     /// Emptied after every viewer, while the processor still has it at hand.
     outbox: Outbox,
     /// Due times; a viewer has one valid entry, the one its seat names.
-    timers: BinaryHeap<Reverse<(Instant, SessionId)>>,
+    timers: Reminders,
+    /// The same of what waits for a mark.
+    chores: Reminders,
     began: Instant,
     /// Viewers to be seen off, and why; without a reason, the engine panicked.
     pub(super) over: Vec<(SessionId, Option<&'static str>)>,
@@ -63,7 +71,8 @@ impl Round {
             sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
             shared,
             outbox: Outbox::default(),
-            timers: BinaryHeap::new(),
+            timers: Reminders::new(),
+            chores: Reminders::new(),
             began: Instant::now(),
             over: Vec::new(),
         }
@@ -103,7 +112,8 @@ impl Round {
     fn remind(&mut self, id: SessionId, due: &mut Option<Instant>, at: Instant, now: Instant) {
         // An engine that is late asks for the past: not a busy loop.
         let mut at = at.max(now + Duration::from_millis(1));
-        if at > now + SOON {
+        let can_wait = at > now + SOON;
+        if can_wait {
             let marks = (at - self.began).as_nanos().div_ceil(MARK.as_nanos());
             at = self.began + MARK * u32::try_from(marks).unwrap_or(u32::MAX);
         }
@@ -111,22 +121,30 @@ impl Round {
         // packet would cost a heap that grows.
         if due.is_none_or(|due| at < due) {
             *due = Some(at);
-            self.timers.push(Reverse((at, id)));
+            let reminders = if can_wait { &mut self.chores } else { &mut self.timers };
+            reminders.push(Reverse((at, id)));
         }
     }
 
-    /// When somebody is to be looked after next.
+    /// The frame has been sent to all who are to have it.
+    pub(super) fn gone_out(&self, frame: &Frame) {
+        self.shared.metrics.latency.gone_out(frame.arrived);
+    }
+
+    /// When somebody is to be looked after next, if no picture comes before.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        let next = |reminders: &Reminders| reminders.peek().map(|Reverse((at, _))| *at);
+        let chore = next(&self.chores).map(|at| at + PATIENCE);
+        next(&self.timers).into_iter().chain(chore).min()
     }
 
     /// Takes the next reminder, once it is due.
     pub(super) fn next_due(&mut self, now: Instant) -> Option<(Instant, SessionId)> {
-        let Reverse((at, _)) = self.timers.peek()?;
-        if *at > now {
-            return None;
-        }
-        self.timers.pop().map(|Reverse(reminder)| reminder)
+        let due = |reminders: &&mut Reminders| {
+            reminders.peek().is_some_and(|Reverse((at, _))| *at <= now)
+        };
+        let reminders = [&mut self.timers, &mut self.chores].into_iter().find(due)?;
+        reminders.pop().map(|Reverse(reminder)| reminder)
     }
 
     /// Says goodbye to a viewer; one whose engine has panicked is dropped
@@ -155,6 +173,11 @@ impl Round {
             }
         }
         self.flush().await;
+    }
+
+    /// A picture has gone out to all.
+    pub(super) fn picture_sent(&self) {
+        self.shared.picture_sent();
     }
 
     async fn flush(&mut self) {

@@ -14,19 +14,19 @@ use bytes::Bytes;
 
 use super::engine::Plan;
 use super::offer::{BadOffer, MAX_OFFER, Offer};
-use super::{IceServer, Whep, reorder, resource};
+use super::{IceServer, Whep, resource};
 use crate::auth::Principal;
 use crate::bus::{Join, Registry, SourceState, Stream};
 use crate::fault::{Code, Fault};
 use crate::http::{self, Problem};
-use crate::media::{MediaKind, Tracks};
+use crate::media::{MediaKind, Tracks, reorder};
 
 /// How long a viewer's request waits for the stream's first frame. A camera
 /// connects within a second or two; longer waits are the page's to repeat.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Says what the answer leaves out; a fault code.
-const NOTICE: HeaderName = HeaderName::from_static("porthole-notice");
+/// Says what the answer leaves out, or how a session goes; a fault code.
+pub(super) const NOTICE: HeaderName = HeaderName::from_static("porthole-notice");
 
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -115,9 +115,7 @@ async fn create_session(
     out.insert(header::ETAG, text(&begun.etag));
     out.insert(ACCEPT_PATCH, HeaderValue::from_static(SDP_FRAGMENT));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for link in deps.whep.config.ice_servers.iter().flat_map(links) {
-        out.append(header::LINK, link);
-    }
+    add_links(out, deps);
     if let Some(code) = notice {
         out.insert(NOTICE, HeaderValue::from_static(code.as_str()));
     }
@@ -207,7 +205,7 @@ fn choose(offer: &Offer, tracks: &Tracks, stream: &Stream) -> Result<Choice, Fau
     };
     if let Some(track) = video.filter(|_| !(is_sound_only(offer) && audio.is_some())) {
         // Cameras announce more than they do: what they send decides.
-        if reorder::is_possible(&track.codec) && reorder::seen_in(stream) {
+        if reorder::is_possible(&track.codec) && stream.has_b_frames() == Some(true) {
             return Err(Code::Bframes.into());
         }
         let codec =
@@ -242,6 +240,12 @@ pub(super) fn host_address(headers: &HeaderMap) -> Option<IpAddr> {
     host.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified())
 }
 
+fn add_links(headers: &mut HeaderMap, deps: &Deps) {
+    for link in deps.whep.config.ice_servers.iter().flat_map(links) {
+        headers.append(header::LINK, link);
+    }
+}
+
 /// `Link` headers as WHEP §4.6 has them.
 fn links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
     let quoted = |name: &str, value: &Option<String>| match value {
@@ -267,10 +271,13 @@ async fn show(State(deps): State<Deps>, Path(name): Path<String>) -> Result<Resp
     Ok((StatusCode::OK, headers).into_response())
 }
 
-/// OPTIONS: what may be posted.
-async fn options() -> Response {
+/// OPTIONS: what may be posted; and the ICE servers, for players that cannot use
+/// any that they hear of after their offer (RFC 9725 §4.6).
+async fn options(State(deps): State<Deps>) -> Response {
     let headers = [(header::ALLOW, METHODS), (ACCEPT_POST, SDP)];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    let mut response = (StatusCode::NO_CONTENT, headers).into_response();
+    add_links(response.headers_mut(), &deps);
+    response
 }
 
 async fn other_method() -> Response {

@@ -29,6 +29,10 @@ const FIRST_REPORTS_EVERY: Duration = Duration::from_secs(1);
 /// for one has asked for a key frame.
 const REMEMBERED: usize = 1024;
 
+/// How many more are kept before the oldest are forgotten, all at once: what is
+/// that old lies in no cache any more.
+const FORGOTTEN: usize = 256;
+
 /// What may be sent again, so that nobody makes us send much by asking often:
 /// a quarter of 16 Mbit/s, and 256 KiB at once.
 const REPAIR_BYTES_PER_SECOND: f64 = 500_000.0;
@@ -236,9 +240,11 @@ impl Sender {
         }
         self.remembered += range.len();
         self.sent.push_back(Sent { first, numbered, packets: Arc::clone(packets), range, ticks });
-        while self.remembered > REMEMBERED && self.sent.len() > 1 {
-            let forgotten = self.sent.pop_front();
-            self.remembered -= forgotten.map_or(0, |sent| sent.range.len());
+        if self.remembered > REMEMBERED + FORGOTTEN {
+            while self.remembered > REMEMBERED && self.sent.len() > 1 {
+                let forgotten = self.sent.pop_front();
+                self.remembered -= forgotten.map_or(0, |sent| sent.range.len());
+            }
         }
         bytes
     }

@@ -6,13 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use super::command::Command;
 use super::dtls::Identity;
 use super::engine::{Peer, Plan};
 use super::fanout::Fanout;
-use super::link::Via;
+use super::names::Names;
 use super::offer::Offer;
 use super::place::Place;
 use super::shared::Shared;
@@ -21,7 +19,7 @@ use super::switchboard::{Session, SessionId, TaskId};
 use super::tasks::Tasks;
 use super::tcp::Listener;
 use super::viewer::Viewer;
-use super::{Config, Metrics, candidates};
+use super::{Config, Metrics, candidates, reader};
 use crate::auth::Principal;
 use crate::bus::Stream;
 use crate::fault::{Code, Fault};
@@ -32,19 +30,18 @@ use crate::threads::Threads;
 /// How long [`Whep::close`] lets viewers be told.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The media thread that reads the socket.
+pub(super) const READER: usize = 0;
+
 /// The WebRTC output: one per process. Dropping it ends every session.
 pub struct Whep {
     pub(super) config: Config,
+    names: Arc<Names>,
     pub(super) shared: Arc<Shared>,
     pub(super) tasks: Arc<Tasks>,
     threads: Threads,
     receivers: [tokio::task::AbortHandle; 2],
 }
-
-/// Batches of datagrams closer than this are gathered for so long: a repair may
-/// come that much later.
-const CROWDED: Duration = Duration::from_millis(1);
-const GATHER: Duration = Duration::from_millis(2);
 
 /// Port numbers tried where any will do.
 const BIND_ATTEMPTS: u32 = 20;
@@ -68,7 +65,7 @@ impl Whep {
         let threads = Threads::start("media", Threads::cores())?;
         let (socket, listener) = {
             // Who binds them reads them.
-            let _here = threads.get(0).enter();
+            let _here = threads.get(READER).enter();
             bind(config.listen)?
         };
         if config.advertise.is_empty() && candidates::are_hidden(socket.local_addr()?) {
@@ -77,14 +74,21 @@ impl Whep {
                  it will find no way; name in webrtc.advertise the address they reach us under"
             );
         }
+        let names = Arc::new(Names::new(&config.advertise));
+        let (early, port) = (Arc::clone(&names), socket.local_addr()?.port());
+        // The first viewer need not wait, and a wrong name is told of at once.
+        tokio::spawn(async move { early.addresses(Instant::now(), port).await });
         let shared = Arc::new(Shared::new(socket, metrics, identity));
         let tasks = Arc::new(Tasks::new(threads.len()));
         let run = listener.run(Arc::clone(&shared), Arc::clone(&tasks));
         let receivers = [
-            threads.get(0).spawn(receive(Arc::clone(&shared), Arc::clone(&tasks))).abort_handle(),
-            threads.get(0).spawn(run).abort_handle(),
+            threads
+                .get(READER)
+                .spawn(reader::run(Arc::clone(&shared), Arc::clone(&tasks)))
+                .abort_handle(),
+            threads.get(READER).spawn(run).abort_handle(),
         ];
-        Ok(Arc::new(Self { config, shared, tasks, threads, receivers }))
+        Ok(Arc::new(Self { config, names, shared, tasks, threads, receivers }))
     }
 
     /// The bound address.
@@ -144,6 +148,7 @@ impl Whep {
         if self.sessions() >= self.config.max_viewers {
             return Err(Code::ViewerLimit.into());
         }
+        self.shared.hurry();
         let internal = |error: io::Error| Fault::new(Code::ViewerIceFailed, error.to_string());
         let addresses = self.addresses(host).await.map_err(internal)?;
         let (peer, answer) = Peer::answer(asked, &self.shared.identity, offer, plan)
@@ -197,7 +202,8 @@ impl Whep {
     /// Where viewers reach us, with the address a request came to.
     pub(super) async fn addresses(&self, host: Option<IpAddr>) -> io::Result<Vec<SocketAddr>> {
         let local = self.local_addr()?;
-        Ok(candidates::addresses(local, &self.config.advertise, host).await)
+        let advertised = self.names.addresses(Instant::now(), local.port()).await;
+        Ok(candidates::addresses(local, advertised, host))
     }
 
     /// The session, if it is this principal's and of this stream.
@@ -237,38 +243,6 @@ fn bind(address: SocketAddr) -> io::Result<(Socket, Listener)> {
             // The number was the system's choice, and it did not ask TCP.
             Err(_) if address.port() == 0 && attempts.next().is_some() => {}
             Err(error) => return Err(of("TCP")(error)),
-        }
-    }
-}
-
-/// The socket's task: finds each datagram's viewer.
-async fn receive(shared: Arc<Shared>, tasks: Arc<Tasks>) {
-    let mut inbox = shared.socket.inbox();
-    let mut crowded = false;
-    loop {
-        // A crowd's datagrams are taken several at a time: each wake-up costs
-        // more than what it brings.
-        if crowded {
-            tokio::time::sleep(GATHER).await;
-        }
-        let asked = Instant::now();
-        let received = shared.socket.receive(&mut inbox, |arrival| {
-            let found = shared.board().find(arrival);
-            let sent = found.and_then(|(viewer, task)| {
-                let (from, via) = (arrival.from, Via::Udp(arrival.to));
-                let data = BytesMut::from(arrival.data);
-                tasks.try_tell(task, Command::Datagram { viewer, from, via, data })
-            });
-            if let Err(reason) = sent {
-                shared.metrics.discarded(reason, 1);
-            }
-        });
-        let received = received.await;
-        crowded = asked.elapsed() < CROWDED;
-        if let Err(error) = received {
-            // A viewer's port that is closed, for one; never a reason to stop.
-            tracing::debug!(%error, "receiving on the WebRTC port");
-            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }

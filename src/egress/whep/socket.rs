@@ -4,7 +4,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
@@ -26,12 +26,16 @@ const MAX_RUN: usize = 65_000;
 /// How long a full socket may hold up a picture before it is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Oldest a datagram is taken to be.
+const BELIEVED: Duration = Duration::from_secs(1);
+
 /// The bound socket.
 ///
-/// Not tokio's, which waits for room to send all the time: the kernel reports
-/// room after every message that has left, so each would wake a thread.
+/// Not tokio's, which watches it all the time: the kernel reports every datagram
+/// that comes and room after every message that has left, and each report wakes
+/// a thread.
 pub(super) struct Socket {
-    io: AsyncFd<UdpSocket>,
+    io: Arc<UdpSocket>,
     state: UdpSocketState,
     ipv6: bool,
     /// Bound to every address: which of them a datagram leaves from is to be
@@ -45,6 +49,8 @@ pub(super) struct Arrival<'a> {
     pub(super) from: SocketAddr,
     /// Our address it was sent to, where the kernel says.
     pub(super) to: Option<IpAddr>,
+    /// When the kernel had it, which may be before anybody looked.
+    pub(super) at: Instant,
     pub(super) data: &'a [u8],
 }
 
@@ -90,12 +96,12 @@ impl Socket {
         socket.bind(&address.into())?;
         let io = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
-        let io = watched(io, Interest::READABLE)?;
+        let io = Arc::new(io);
         Ok(Self { io, state, ipv6: address.is_ipv6(), everywhere: address.ip().is_unspecified() })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        self.io.local_addr()
     }
 
     pub(super) fn inbox(&self) -> Inbox {
@@ -106,30 +112,36 @@ impl Socket {
         }
     }
 
-    /// Waits for datagrams and hands each to `take`.
-    pub(super) async fn receive(
+    /// Waits until there is something to receive.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.watched(Interest::READABLE)?.readable().await.map(drop)
+    }
+
+    /// Hands a batch of datagrams that have come to `take`; returns how many
+    /// messages that were, [`BATCH_SIZE`] where there may be more.
+    pub(super) fn receive(
         &self,
         inbox: &mut Inbox,
         mut take: impl FnMut(Arrival<'_>),
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let Inbox { buffers, meta } = inbox;
-        let messages = self
-            .io
-            .async_io(Interest::READABLE, |io| {
-                let mut slices: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-                self.state.recv(UdpSockRef::from(io), &mut slices, meta)
-            })
-            .await?;
+        let mut slices: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
+        let messages = match self.state.recv(UdpSockRef::from(&*self.io), &mut slices, meta) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            done => done?,
+        };
+        let now = (Instant::now(), SystemTime::now());
         for (meta, buffer) in meta.iter().zip(buffers.iter()).take(messages) {
             let data = buffer.get(..meta.len).unwrap_or_default();
             let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
             let to = meta.dst_ip.map(|ip| ip.to_canonical());
+            let at = arrived(now, meta.timestamp);
             // GRO hands over several datagrams of one sender as one.
             for data in data.chunks(meta.stride.max(1)) {
-                take(Arrival { from, to, data });
+                take(Arrival { from, to, at, data });
             }
         }
-        Ok(())
+        Ok(messages)
     }
 
     /// Sends all, and empties the box. Returns how many datagrams the kernel
@@ -175,17 +187,26 @@ impl Socket {
                 .filter(|_| self.everywhere)
                 .map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
         };
-        let send = || self.state.try_send(UdpSockRef::from(self.io.get_ref()), &transmit);
+        let send = || self.state.try_send(UdpSockRef::from(&*self.io), &transmit);
         let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         match send() {
             Err(error) if full(&error) => {}
             done => return done,
         }
-        let writable = watched(self.io.get_ref().try_clone()?, Interest::WRITABLE)?;
+        let writable = self.watched(Interest::WRITABLE)?;
         let patient = writable.async_io(Interest::WRITABLE, |_| send());
         tokio::time::timeout(PATIENCE, patient)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Watched by the runtime until it is dropped.
+    #[expect(
+        deprecated,
+        reason = "its fault is types that lie about their descriptor; std's does not"
+    )]
+    fn watched(&self, interest: Interest) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
+        AsyncFd::with_interest(Arc::clone(&self.io), interest)
     }
 
     /// An IPv6 socket sends to IPv4 addresses in their mapped form.
@@ -199,9 +220,12 @@ impl Socket {
     }
 }
 
-#[expect(deprecated, reason = "its fault is types that lie about their descriptor; std's does not")]
-fn watched(io: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
-    AsyncFd::with_interest(io, interest)
+/// When a datagram came that the kernel stamped so, since 1970. A clock that was
+/// set meanwhile is not believed.
+fn arrived((now, wall): (Instant, SystemTime), stamp: Option<Duration>) -> Instant {
+    let age = stamp.and_then(|stamp| wall.duration_since(UNIX_EPOCH + stamp).ok());
+    let age = age.filter(|age| *age < BELIEVED);
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now)
 }
 
 impl Outbox {
@@ -317,10 +341,46 @@ mod tests {
         assert_eq!(counts(&outbox).iter().sum::<usize>(), 200);
     }
 
+    #[test]
+    fn a_datagram_is_as_old_as_the_kernel_says_within_reason() {
+        let (now, wall) = (Instant::now(), UNIX_EPOCH + Duration::from_secs(1_000));
+        let age = |stamp| now - arrived((now, wall), stamp);
+        assert_eq!(age(Some(Duration::from_millis(999_990))), Duration::from_millis(10));
+        let beyond = [None, Some(Duration::from_secs(998)), Some(Duration::from_secs(1_001))];
+        assert_eq!(beyond.map(age), [Duration::ZERO; 3]);
+    }
+
+    #[tokio::test]
+    async fn datagrams_that_wait_keep_the_time_they_came_at() {
+        let (ours, theirs) = (
+            Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+        );
+        let wait = async || {
+            let mut outbox = Outbox::default();
+            outbox.push(&route(theirs.local_addr().unwrap()), b"early");
+            let sent = Instant::now();
+            ours.send(&mut outbox).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let mut waited = Duration::ZERO;
+            let take = |arrival: Arrival<'_>| waited = arrival.at.saturating_duration_since(sent);
+            assert_eq!(theirs.receive(&mut theirs.inbox(), take).unwrap(), 1);
+            waited
+        };
+        // The kernel begins to stamp datagrams a while after the first socket
+        // has asked for it; till then they are as old as their reading.
+        for _ in 0..20 {
+            if wait().await < Duration::from_millis(150) {
+                return;
+            }
+        }
+        panic!("datagrams came when they were read");
+    }
+
     #[tokio::test]
     async fn room_to_send_wakes_nobody() {
         let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let woken = tokio::time::timeout(Duration::from_millis(50), socket.io.writable()).await;
+        let woken = tokio::time::timeout(Duration::from_millis(50), socket.readable()).await;
         assert!(woken.is_err());
     }
 
@@ -340,12 +400,12 @@ mod tests {
         let mut inbox = theirs.inbox();
         let mut got: Vec<Vec<u8>> = Vec::new();
         while got.len() < sent.len() {
+            theirs.readable().await.unwrap();
             theirs
                 .receive(&mut inbox, |arrival| {
                     assert_eq!(arrival.from, ours.local_addr().unwrap(), "canonical, not mapped");
                     got.push(arrival.data.to_vec());
                 })
-                .await
                 .unwrap();
         }
         assert_eq!(got, sent);

@@ -2,9 +2,10 @@
 //! in the buffer they are sent from. SRTCP, and all that comes in, is the
 //! library's.
 
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rtc::crypto::{
-    AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CryptoError, HmacAlgorithm, Mac, RTCCrypto,
-    SecretVec, StreamCipher, StreamCipherAlgorithm,
+    BlockCipherAlgorithm, CryptoError, HmacAlgorithm, Mac, RTCCrypto, SecretVec, StreamCipher,
+    StreamCipherAlgorithm,
 };
 use rtc::srtp::protection_profile::ProtectionProfile;
 
@@ -20,9 +21,12 @@ const SALTING: u8 = 2;
 ///
 /// A key seals packets of several SSRCs; the caller never gives the same SSRC
 /// and index two different contents, since that would use a nonce twice.
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly all viewers have")]
 pub(super) enum Sealer {
-    /// `AEAD_AES_128_GCM` (RFC 7714 §14.2).
-    Gcm { cipher: Box<dyn AeadCipher>, salt: [u8; 12] },
+    /// `AEAD_AES_128_GCM` (RFC 7714 §14.2), with which nearly all viewers are
+    /// served. The key lies here, not behind the library's box: every picture
+    /// needs it, for every viewer, and by then the cache has lost it.
+    Gcm { key: LessSafeKey, salt: [u8; 12] },
     /// `AES_CM_128_HMAC_SHA1_80` (RFC 3711, RFC 5764 §4.1.2).
     Cm { cipher: Box<dyn StreamCipher>, mac: Box<dyn Mac>, salt: [u8; 14] },
 }
@@ -41,10 +45,11 @@ impl Sealer {
         let encryption = encryption.as_ref();
         match profile {
             ProtectionProfile::AeadAes128Gcm => {
-                let cipher = crypto.new_aead(AeadAlgorithm::Aes128Gcm, encryption)?;
+                let session_key = UnboundKey::new(&AES_128_GCM, encryption)
+                    .map_err(|_| CryptoError::AuthenticationFailed)?;
                 let mut session_salt = [0; 12];
                 derive(crypto, SALTING, key, salt, &mut session_salt)?;
-                Ok(Self::Gcm { cipher, salt: session_salt })
+                Ok(Self::Gcm { key: LessSafeKey::new(session_key), salt: session_salt })
             }
             ProtectionProfile::Aes128CmHmacSha1_80 => {
                 let cipher =
@@ -75,16 +80,18 @@ impl Sealer {
             return Err(CryptoError::AuthenticationFailed);
         }
         match self {
-            Self::Gcm { cipher, salt } => {
+            Self::Gcm { key, salt } => {
                 // RFC 7714 §8.1: two zero bytes, SSRC, rollover counter,
                 // sequence number; the latter two are the index.
                 let mut nonce = *salt;
                 xor(&mut nonce[2..6], &ssrc.to_be_bytes());
                 xor(&mut nonce[6..], &index.to_be_bytes()[2..]);
-                let mut tag = [0; 16];
+                let nonce = Nonce::assume_unique_for_key(nonce);
                 let (header, body) = out[start..].split_at_mut(header);
-                cipher.seal_in_place(&nonce, header, body, &mut tag)?;
-                out.extend_from_slice(&tag);
+                let tag = key
+                    .seal_in_place_separate_tag(nonce, Aad::from(&*header), body)
+                    .map_err(|_| CryptoError::AuthenticationFailed)?;
+                out.extend_from_slice(tag.as_ref());
             }
             Self::Cm { cipher, mac, salt } => {
                 // RFC 3711 §4.1.1; the last two bytes count blocks.

@@ -20,17 +20,23 @@ impl Kind {
     }
 }
 
+/// Class and method of a binding request (RFC 8489 §5).
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+
 /// The receiver's `ice-ufrag` in a binding request: the first half of its
-/// USERNAME (RFC 8445 §7.2.2).
+/// USERNAME (RFC 8445 §7.2.2). libnice repeats the request's in its answers,
+/// where that half is the sender's.
 pub(super) fn receiver_ufrag(datagram: &[u8]) -> Option<&str> {
     const USERNAME: u16 = 0x0006;
+    if !datagram.starts_with(&BINDING_REQUEST) {
+        return None;
+    }
     std::str::from_utf8(attribute(datagram, USERNAME)?).ok()?.split(':').next()
 }
 
 /// Whether a binding request names its path as the one to use (RFC 8445
 /// §7.1.2).
 pub(super) fn is_nomination(datagram: &[u8]) -> bool {
-    const BINDING_REQUEST: [u8; 2] = [0, 1];
     const USE_CANDIDATE: u16 = 0x0025;
     datagram.starts_with(&BINDING_REQUEST) && attribute(datagram, USE_CANDIDATE).is_some()
 }
@@ -77,6 +83,14 @@ mod tests {
         assert_eq!(Kind::of(&datagram), Kind::Stun);
         assert!(!is_nomination(&datagram));
         assert!(is_nomination(&request(&[(6, b"ours:theirs"), (0x25, b"")])));
+    }
+
+    #[test]
+    fn an_answer_names_nobody_whatever_it_repeats() {
+        let mut answer = request(&[(6, b"theirs:ours")]);
+        answer[..2].copy_from_slice(&[1, 1]);
+        assert_eq!(Kind::of(&answer), Kind::Stun);
+        assert_eq!(receiver_ufrag(&answer), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::cuts::Cuts;
 use super::group::Group;
 use super::packetizer::Packets;
-use super::reorder::Order;
 use crate::bus::{Interest, Join, Seen, SourceState, Stream, Subscription};
+use crate::media::reorder::Order;
 use crate::media::{Frame, MediaKind};
 
 /// How long its first key frame is waited for: a camera connects within a

@@ -11,6 +11,7 @@ use super::socket::Arrival;
 use super::stun::{self, Kind};
 use crate::auth::Principal;
 use crate::media::StreamName;
+use crate::memory;
 
 /// 128 random bits: who knows them owns the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +78,9 @@ impl Switchboard {
         if let Some(session) = self.sessions.remove(&id) {
             self.by_ufrag.remove(&session.ufrag);
             self.by_address.retain(|_, viewer| *viewer != id);
+            memory::fit(&mut self.sessions);
+            memory::fit(&mut self.by_ufrag);
+            memory::fit(&mut self.by_address);
         }
     }
 
@@ -160,7 +164,8 @@ mod tests {
             task: TaskId(1),
         };
         board.add(id, session);
-        let dtls = Arrival { from, to: None, data: &[22, 0] };
+        let at = std::time::Instant::now();
+        let dtls = Arrival { from, to: None, at, data: &[22, 0] };
         assert_eq!(board.find(dtls).err(), Some("no_session"));
         board.bind(from, id);
         assert_eq!(board.find(dtls).map(|(id, _)| id).ok(), Some(id));

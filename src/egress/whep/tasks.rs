@@ -45,6 +45,8 @@ pub(super) struct Duty {
     pub(super) stream: Arc<Stream>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) cuts: Arc<Cuts>,
+    /// The thread it runs on.
+    pub(super) thread: usize,
 }
 
 impl Entry {
@@ -164,7 +166,7 @@ impl Table {
             cuts: Arc::clone(&cuts),
         };
         self.fanouts.insert(id, entry);
-        Duty { id, stream: Arc::clone(stream), commands, cuts }
+        Duty { id, stream: Arc::clone(stream), commands, cuts, thread }
     }
 }
 

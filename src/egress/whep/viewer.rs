@@ -53,6 +53,8 @@ pub(super) struct Viewer {
     addresses: Addresses,
     programme: Programme,
     ladder: Ladder,
+    /// The table was told that its sound is held back.
+    quiet: bool,
     /// Bits a second that its way carried when it was strained.
     carried: u64,
     allowance: Allowance,
@@ -103,6 +105,7 @@ impl Viewer {
             drops: (0, asked),
             programme: Programme::new(codecs, adapts),
             ladder: Ladder::new(asked),
+            quiet: false,
             carried: 0,
             allowance: Allowance::full(asked),
             ledger: Ledger::default(),
@@ -181,9 +184,11 @@ impl Viewer {
         self.programme.takes_video(codec)
     }
 
-    /// Whether it is to be sent the substream's pictures.
+    /// Whether it is to be sent the substream's pictures, or may be soon: its
+    /// camera needs a while to send the first.
     pub(super) fn wants_sub(&self) -> bool {
-        self.programme.wanted() == Quality::Sub
+        let soon = self.programme.has_sub() && self.ladder.is_strained();
+        soon || self.programme.wanted() == Quality::Sub
     }
 
     /// The substream cannot be had, for now or for `ever`.
@@ -193,14 +198,15 @@ impl Viewer {
     }
 
     /// Heeds how the way was in the last half a second.
-    fn adapt(&mut self, now: Instant, look: &Look) {
+    fn adapt(&mut self, now: Instant, look: &Look, groups: &Groups) {
         if self.stage != Stage::Live {
             return;
         }
-        if look.state == State::Strained {
+        if matches!(look.state, State::Strained | State::Choked) {
             self.carried = look.carried;
         }
-        if let Some(rung) = self.ladder.look(now, look, self.programme.has_sub()) {
+        let (sub, needs) = (self.programme.has_sub(), groups.main.rate());
+        if let Some(rung) = self.ladder.look(now, look, sub, needs) {
             self.programme.want(rung, self.carried);
             self.place.adapted(rung, self.carried);
             self.ledger.hurry();
@@ -294,7 +300,7 @@ impl Viewer {
                         self.ledger.reception(loss, round_trip);
                         self.place.reception(loss, round_trip);
                     }
-                    Report::Look(look) => self.adapt(now, &look),
+                    Report::Look(look) => self.adapt(now, &look, groups),
                     Report::Connected => self.connect(now),
                     Report::KeyFrameWanted => self.key_frame_wanted(now),
                 }
@@ -325,6 +331,10 @@ impl Viewer {
             Stage::Live if self.ladder.rung() == Rung::KeyFrames => "key_frames",
             Stage::Live => "live",
         };
+        let quiet = self.programme.holds_sound();
+        if std::mem::replace(&mut self.quiet, quiet) != quiet {
+            self.place.sound_held(quiet);
+        }
         let estimate = (self.ladder.rung() != Rung::Main).then_some(self.carried);
         let route = self.peer.path().map(|path| self.addresses.route(path));
         let (ledger, [video, audio]) = (&self.ledger, self.programme.codecs());
@@ -336,6 +346,7 @@ impl Viewer {
         self.place.tell_table(now, |news| {
             (news.quality, news.adapts, news.estimate) = (quality, adapts, estimate);
             (news.stage, news.video, news.audio) = (stage, video, audio);
+            news.held_back = quiet.then_some("sound");
             news.remote = route.as_ref().map(|route| route.to);
             news.transport = route.as_ref().map(|route| route.via.as_str());
             ledger.write(news);

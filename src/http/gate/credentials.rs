@@ -1,7 +1,7 @@
 //! What a request brings to prove who makes it.
 
-use axum::extract::Request;
 use axum::http::header;
+use axum::http::request::Parts;
 
 use crate::auth::Credentials;
 use crate::secret::Secret;
@@ -14,14 +14,14 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    pub(super) fn by(request: &Request) -> Self {
-        let query = request.uri().query().unwrap_or_default();
+    pub(super) fn by(parts: &Parts) -> Self {
+        let query = parts.uri.query().unwrap_or_default();
         // A link is meant; what a browser adds by itself is not.
         if let Some(token) = Credentials::of_query(query) {
             let token_in_query = Some(token.clone());
             return Self { credentials: Credentials::Token(token), token_in_query };
         }
-        let header = request.headers().get(header::AUTHORIZATION);
+        let header = parts.headers.get(header::AUTHORIZATION);
         let header = header.and_then(|value| value.to_str().ok());
         let credentials = header.map_or(Credentials::None, Credentials::of_header);
         Self { credentials, token_in_query: None }

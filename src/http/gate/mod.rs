@@ -12,15 +12,17 @@ mod need;
 mod origin;
 mod peer;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use axum::RequestExt as _;
-use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request, State};
+use axum::RequestPartsExt as _;
+use axum::extract::{ConnectInfo, MatchedPath, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use url::form_urlencoded;
 
 use self::credentials::Brought;
@@ -64,21 +66,28 @@ pub struct Gate {
     pub draining: Arc<AtomicBool>,
 }
 
-/// Middleware: lets through whoever may; the route finds the [`Principal`], and
+/// Lets through whoever may; the route finds the [`Principal`], and
 /// for what lasts a [`Pass`], among the request's extensions.
-pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let policy = gate.policy.load_full();
-    let pattern = request.extensions().get::<MatchedPath>().cloned();
+pub(super) async fn guard<F: Future<Output = Response>>(
+    gate: &Gate,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let pattern = parts.extensions.get::<MatchedPath>().cloned();
     let pattern = pattern.as_ref().map(MatchedPath::as_str);
     let need = Need::of(pattern);
-    let brought = Brought::by(&request);
+    let brought = Brought::by(&parts);
     let from_query = brought.token_in_query.clone();
 
-    let admitted = gate.admit(&policy, need, brought, &mut request).await;
-    let (principal, stream) = match admitted {
+    let stream = named(need, &mut parts).await;
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let asked = Asked { need, stream, peer, parts: &parts };
+    let (principal, stream) = match gate.admit(asked, brought).await {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
+    let mut request = Request::from_parts(parts, body);
     if gate.draining.load(Ordering::Acquire) && need::begins_session(pattern, request.method()) {
         let fault = Fault::new(Code::ViewerLimit, "this gateway is stopping");
         return Problem::from(fault).into_response();
@@ -97,7 +106,7 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
             *request.method_mut() = Method::GET;
         }
     }
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if let Some(only) = only {
         origin::frame(&mut response, &only);
     }
@@ -108,20 +117,66 @@ pub async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -
 }
 
 /// A refusal; boxed, since it is the rare case.
-type Refused = Box<Response>;
+pub(super) type Refused = Box<Response>;
+
+/// A request, as far as the gate looks at it.
+struct Asked<'r> {
+    need: Need<'r>,
+    /// To be viewed, if it is a stream's name.
+    stream: Option<StreamName>,
+    /// At the other end of the connection.
+    peer: Option<IpAddr>,
+    parts: &'r Parts,
+}
+
+/// The stream that a request names in the place where `need` says.
+async fn named(need: Need<'_>, parts: &mut Parts) -> Option<StreamName> {
+    match need {
+        Need::View(parameter) => {
+            let params = parts.extract::<RawPathParams>().await.ok()?;
+            let found = params.iter().find(|(key, _)| *key == parameter);
+            found.and_then(|(_, name)| name.parse().ok())
+        }
+        Need::ViewSrc => {
+            let query = parts.uri.query().unwrap_or_default();
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            let found = pairs.find(|(key, _)| key == "src");
+            found.and_then(|(_, name)| name.parse().ok())
+        }
+        Need::Nothing | Need::List | Need::Scrape | Need::Admin => None,
+    }
+}
 
 impl Gate {
+    /// Lets in whoever reads of `stream`, if that can be said without waiting:
+    /// `None` where it cannot, or where the answer would have to be altered.
+    /// The router's way asks the same question again then.
+    pub(super) fn admit_at_once(
+        &self,
+        parts: &Parts,
+        peer: IpAddr,
+        stream: &str,
+    ) -> Option<Result<(), Refused>> {
+        let brought = Brought::by(parts);
+        if brought.token_in_query.is_some() || !self.access.decides_at_once(&brought.credentials) {
+            return None;
+        }
+        let (need, stream) = (Need::View("stream"), stream.parse().ok());
+        let asked = Asked { need, stream, peer: Some(peer), parts };
+        let admitted = self.admit(asked, brought).now_or_never()?;
+        Some(admitted.map(|(_principal, _stream)| ()))
+    }
+
     async fn admit(
         &self,
-        policy: &Policy,
-        need: Need<'_>,
+        asked: Asked<'_>,
         brought: Brought,
-        request: &mut Request,
     ) -> Result<(Principal, Option<StreamName>), Refused> {
+        let Asked { need, stream, peer, parts } = asked;
+        let policy = self.policy.load();
         let refuse = |status, detail: &str| Box::new(request_problem(status, detail));
-        let peer = request.extensions().get::<ConnectInfo<std::net::SocketAddr>>();
-        let peer = Peer::of(peer.map(|peer| peer.0.ip()), request.headers(), &policy.proxies);
-        let own = origin::Own::of(request);
+        let peer = Peer::of(peer, &parts.headers, &policy.proxies);
+        let own = origin::Own::of(parts);
         if self.loopback && self.access.is_open() && !own.is_ours(&policy.hosts) {
             self.metrics.rejected("host");
             let detail = "this name does not lead here, as far as Porthole knows; if it should, \
@@ -132,25 +187,13 @@ impl Gate {
             return Ok((Principal::Anonymous, None));
         }
 
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let (action, stream) = match need {
-            Need::Nothing | Need::List => (Action::List, None),
+        let action = match need {
+            Need::Nothing | Need::List => Action::List,
             Need::Scrape if peer.is_in(&policy.scrape_from) => {
                 return Ok((Principal::Anonymous, None));
             }
-            Need::Scrape | Need::Admin => (Action::Admin, None),
-            Need::View(parameter) => {
-                let params = request.extract_parts::<RawPathParams>().await.ok();
-                let name = params.as_ref().and_then(|params| {
-                    params.iter().find(|(key, _)| *key == parameter).map(|(_, value)| value)
-                });
-                (Action::View, name.and_then(|name| name.parse().ok()))
-            }
-            Need::ViewSrc => {
-                let mut pairs = form_urlencoded::parse(query.as_bytes());
-                let name = pairs.find(|(key, _)| key == "src").map(|(_, value)| value);
-                (Action::View, name.and_then(|name| name.parse().ok()))
-            }
+            Need::Scrape | Need::Admin => Action::Admin,
+            Need::View(_) | Need::ViewSrc => Action::View,
         };
         let streams = self.streams(action, stream.as_ref());
         let explicit = brought.is_explicit();
@@ -160,21 +203,21 @@ impl Gate {
             address: peer.address,
             action,
             streams: &streams,
-            protocol: need::protocol(request.uri().path()),
-            query: &query,
+            protocol: need::protocol(parts.uri.path()),
+            query: parts.uri.query().unwrap_or_default(),
         };
         let identified = self.access.identify(&attempt).await;
         let asks_for = |fault| Box::new(unauthorized(fault, has_token));
         let principal = identified.map_err(asks_for)?;
-        let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-            || request.headers().contains_key(header::UPGRADE);
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || parts.headers.contains_key(header::UPGRADE);
         let only = principal.grant().and_then(|grant| grant.origin.as_deref());
-        if changes && !explicit && own.is_foreign(request.headers(), policy) {
+        if changes && !explicit && own.is_foreign(&parts.headers, &policy) {
             self.metrics.rejected("origin");
             let detail = "a page of another origin asked for this; `cors` names those that may";
             return Err(refuse(StatusCode::FORBIDDEN, detail));
         }
-        if only.is_some_and(|only| !own.may_use(request.headers(), only)) {
+        if only.is_some_and(|only| !own.may_use(&parts.headers, only)) {
             let fault =
                 Fault::new(Code::ViewerForbidden, "the token is for pages of another origin");
             return Err(Box::new(Problem::from(fault).into_response()));

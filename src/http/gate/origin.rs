@@ -1,6 +1,6 @@
 //! Names we are reached under, and pages of other origins.
 
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -16,11 +16,11 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn of(request: &Request) -> Self {
-        let headers = request.headers();
+    pub(super) fn of(parts: &Parts) -> Self {
+        let headers = &parts.headers;
         let read = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         // HTTP/2 has it in the URI.
-        let authority = request.uri().authority().cloned();
+        let authority = parts.uri.authority().cloned();
         let host = || read(header::HOST).and_then(|host| host.parse().ok());
         let forwarded = read(header::HeaderName::from_static("x-forwarded-host"));
         let forwarded = forwarded.and_then(|host| host.parse().ok());
@@ -105,13 +105,13 @@ pub(super) fn frame(response: &mut Response, only: &str) {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
+    use axum::http::Request;
 
     use super::*;
 
     fn own(host: &str) -> Own {
-        let request = Request::builder().uri("/").header("host", host).body(Body::empty()).unwrap();
-        Own::of(&request)
+        let request = Request::builder().uri("/").header("host", host).body(()).unwrap();
+        Own::of(&request.into_parts().0)
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

@@ -1,8 +1,9 @@
 //! What gets through the gate, and how it comes back.
 
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use tower::ServiceExt;
@@ -59,7 +60,12 @@ async fn ask(
         .route("/api/v1/streams", post(who).get(who))
         .route("/porthole.js", get(who))
         .route("/new-route-of-somebody", get(who))
-        .layer(from_fn_with_state(gate.clone(), guard));
+        .layer(from_fn_with_state(
+            gate.clone(),
+            async |State(gate): State<Gate>, request, next: Next| {
+                guard(&gate, request, |request| next.run(request)).await
+            },
+        ));
     let mut request = request.body(Body::empty()).unwrap();
     request.extensions_mut().insert(ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 9))));
     let response = router.oneshot(request).await.unwrap();

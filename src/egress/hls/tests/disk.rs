@@ -9,16 +9,16 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Show;
-use crate::egress::hls::Config;
 use crate::egress::hls::disk::{Disk, Filing, Stored};
 use crate::egress::hls::snapshot::Snapshot;
 use crate::egress::hls::store::Store;
+use crate::egress::hls::{Config, Metrics};
 
 const WINDOW: usize = 40;
 
 fn show(disk: &Disk) -> Show {
     let window = Duration::from_secs(2 * WINDOW as u64);
-    let config = Config { window, ..Config::default() };
+    let config = Config { window: Some(window), ..Config::default() };
     let mut show = Show::camera();
     show.store = Store::new(&config, Some(disk.shelf()));
     show
@@ -65,9 +65,13 @@ fn a_full_disk_costs_the_window_until_it_has_room_again() {
             path
         })
     };
-    let disk = Disk::open_with(dir.path(), Box::new(create)).unwrap();
+    let metrics = Metrics::unregistered();
+    let failed = metrics.filed.with_label_values(&["failed"]);
+    let disk = Disk::open_with(dir.path(), &metrics, Box::new(create)).unwrap();
     let mut show = show(&disk);
-    show.play_filed(0..20);
+    show.play_filed(0..18);
+    assert_eq!(failed.get(), 0, "there is room");
+    show.play_filed(18..20);
     let held = show.store.bytes();
     for n in 20..70 {
         show.play_filed(n..n + 1);
@@ -75,8 +79,11 @@ fn a_full_disk_costs_the_window_until_it_has_room_again() {
         assert!((10..=24).contains(&listed), "as much as there is room for: {listed}");
         assert!(show.store.bytes() <= held * 5 / 4, "{held} {}", show.store.bytes());
     }
+    assert!(failed.get() > 10, "it is full: {}", failed.get());
     room.store(1_000, Ordering::Relaxed);
+    let before = failed.get();
     show.play_filed(70..130);
+    assert_eq!(failed.get(), before, "there is room again");
     assert_eq!(show.now().listed().len(), WINDOW, "the whole window");
     assert!(show.store.bytes() <= held * 5 / 4, "{held} {}", show.store.bytes());
 }
@@ -89,7 +96,7 @@ fn a_disk_that_hangs_takes_no_memory() {
         let _ = wait.recv();
         File::create_new(path)
     };
-    let disk = Disk::open_with(dir.path(), Box::new(create)).unwrap();
+    let disk = Disk::open_with(dir.path(), &Metrics::unregistered(), Box::new(create)).unwrap();
     let mut show = show(&disk);
     let mut files: Vec<Weak<Stored>> = Vec::new();
     for n in 0..60 {

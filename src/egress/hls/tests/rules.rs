@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::egress::hls::cutter::SEGMENT_BYTES;
+use crate::egress::hls::segment;
 use crate::egress::hls::store::MOST_BYTES;
 
 #[test]
@@ -50,6 +51,40 @@ fn the_window_slides_and_what_left_it_stays_for_three_targets() {
 }
 
 #[test]
+fn a_list_that_nobody_reads_is_what_a_player_begins_with() {
+    let seconds = |segments: &[Arc<_>]| {
+        let media = segments.iter().filter(|segment: &&Arc<segment::Segment>| !segment.head.gap);
+        media.map(|segment| segment.duration.as_secs()).sum::<u64>()
+    };
+    let mut show = Show::camera();
+    show.store.watched = false;
+    show.play(0..1_000);
+    let now = show.now();
+    assert_eq!((now.unlisted, seconds(&now.segments)), (0, 10), "{}", show.text());
+
+    show.store.watched = true;
+    show.play(1_000..5_000);
+    assert!(seconds(show.now().listed()) >= 60, "{}", show.text());
+    show.store.watched = false;
+    show.play(5_000..5_051);
+    assert_eq!((show.now().unlisted, seconds(&show.now().segments)), (0, 10), "{}", show.text());
+
+    // Away for 30 s: gaps are nothing to begin with.
+    for n in 0..100 {
+        let kind = if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, (5_051 + 750 + n) * 40, kind, n == 0);
+    }
+    let text = show.text();
+    let gaps = show.now().listed().iter().filter(|segment| segment.head.gap).count();
+    assert!(gaps >= 9 && seconds(show.now().listed()) >= 9, "{text}");
+    for n in 100..500 {
+        let kind = if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, (5_051 + 750 + n) * 40, kind, false);
+    }
+    assert_eq!(seconds(&show.now().segments), show.now().segments.len() as u64 * 2, "{text}");
+}
+
+#[test]
 fn a_stream_of_many_bytes_has_a_shorter_window_and_the_newest_segments() {
     let mut show = Show::camera();
     // A segment of 50 pictures takes about 5.5 kB.
@@ -84,14 +119,34 @@ fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
 #[test]
 fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     let mut show = Show::camera();
-    for n in 0..1_000 {
-        let kind = if n % 300 == 0 { FrameKind::Key } else { FrameKind::Delta };
+    for n in 0..3_000 {
+        let kind = if n % 750 == 0 { FrameKind::Key } else { FrameKind::Delta };
         show.frame(0, n * 40, kind, false);
     }
     let text = show.text();
     let read = Read::new(&text);
     assert!(!read.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS"));
-    assert!(read.segments.iter().all(|s| s.length() <= 6.0), "{text}");
+    assert!(read.segments.iter().all(|s| s.length() <= 12.0), "{text}");
+    let longest = read.segments.iter().filter_map(|s| s.duration).fold(0.0, f64::max);
+    assert!(longest > 11.0, "{text}");
+
+    let mut show = Show::camera();
+    for n in 0..160 {
+        show.frame(0, n * 40, if n == 0 { FrameKind::Key } else { FrameKind::Delta }, false);
+    }
+    let text = show.text();
+    assert_eq!(text.matches("#EXTINF").count(), 1, "nobody waits for the first one: {text}");
+}
+
+#[test]
+fn sound_alone_ends_its_segments_with_whole_parts() {
+    let mut show = Show::new(vec![Track { id: TrackId(0), ..sound() }]);
+    (0..1_000).for_each(|n| show.frame(0, n * 23, FrameKind::Audio, false));
+    let text = show.text();
+    let read = Read::new(&text);
+    let complete = read.segments.iter().filter(|s| !s.uri.is_empty() && !s.parts.is_empty());
+    let lengths: Vec<f64> = complete.flat_map(|s| s.parts.iter().map(|part| part.1)).collect();
+    assert!(lengths.len() > 10 && lengths.iter().all(|length| *length == lengths[0]), "{text}");
 }
 
 #[test]

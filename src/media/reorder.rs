@@ -1,18 +1,17 @@
-//! B-frames: WebRTC shows pictures in the order they come. A stream that needs
-//! another order cannot be shown; one that needs none, but says that it might
-//! or says nothing, is made to say so, or decoders hold pictures back to be on the safe
-//! side, for as many pictures as they could have to reorder.
+//! B-frames: pictures that are not shown in the order they come. A stream that
+//! has none, but says that it might or says nothing, is made to say so, or
+//! decoders hold pictures back to be on the safe side, for as many pictures as
+//! they could have to reorder.
 
 use bytes::Bytes;
 
-use crate::bus::{Join, Seen, Stream};
-use crate::media::{
+use super::{
     Avc, AvcSps, BitReader, BitWriter, Codec, Frame, FrameKind, MediaTime, NalUnits, PicOrder,
-    escape, unescape,
+    Track, Tracks, escape, unescape,
 };
 
 /// Whether the parameters leave room for B-frames.
-pub(super) fn is_possible(codec: &Codec) -> bool {
+pub fn is_possible(codec: &Codec) -> bool {
     match codec {
         Codec::H264(avc) => avc.max_num_reorder_frames != Some(0),
         Codec::H265(hevc) => hevc.max_num_reorder_pics > 0,
@@ -20,19 +19,9 @@ pub(super) fn is_possible(codec: &Codec) -> bool {
     }
 }
 
-/// Whether the stream's newest group of pictures has B-frames.
-pub(super) fn seen_in(stream: &Stream) -> bool {
-    let mut reader = stream.subscribe("whep", Join::NewestKey);
-    let mut order = Order::default();
-    std::iter::from_fn(|| reader.try_next()).any(|seen| match seen {
-        Seen::Frame(frame) => order.is_surprise(&frame),
-        Seen::Skipped(_) => false,
-    })
-}
-
 /// Looks whether pictures come in the order in which they are shown.
-#[derive(Default)]
-pub(super) struct Order {
+#[derive(Debug, Default)]
+pub struct Order {
     shown: Option<MediaTime>,
 }
 
@@ -40,7 +29,7 @@ impl Order {
     /// Whether this frame is one of those that are shown in another order. An
     /// H.264 slice says so. H.265 encoders call slices B that refer to the past
     /// alone, so there the times must tell.
-    pub(super) fn is_surprise(&mut self, frame: &Frame) -> bool {
+    pub fn is_surprise(&mut self, frame: &Frame) -> bool {
         let Some(track) = frame.track().filter(|track| is_possible(&track.codec)) else {
             return false;
         };
@@ -73,7 +62,7 @@ fn is_b_slice(unit: &[u8]) -> bool {
 }
 
 /// The parameter sets to send before a key frame of a stream without B-frames.
-pub(super) fn ordered_sets(avc: &Avc) -> Avc {
+pub fn ordered_sets(avc: &Avc) -> Avc {
     let mut avc = avc.clone();
     if let Some(sps) = ordered(&avc.sps) {
         avc.sps = sps;
@@ -81,9 +70,18 @@ pub(super) fn ordered_sets(avc: &Avc) -> Avc {
     avc
 }
 
+/// The same tracks, with such parameter sets.
+pub fn ordered_tracks(tracks: &Tracks) -> Tracks {
+    let ordered = |track: &Track| match &track.codec {
+        Codec::H264(avc) => Track { codec: Codec::H264(ordered_sets(avc)), ..track.clone() },
+        _ => track.clone(),
+    };
+    Tracks::new(tracks.iter().map(ordered).collect())
+}
+
 /// The SPS with `max_num_reorder_frames` 0 (H.264 §E.1.1), for a stream without
 /// B-frames. `None` where it says so already, or cannot be read that far.
-pub(super) fn ordered(sps: &[u8]) -> Option<Bytes> {
+pub fn ordered(sps: &[u8]) -> Option<Bytes> {
     let info = AvcSps::read(sps).ok()?;
     if info.pic_order == PicOrder::Decoding {
         return None;
@@ -138,11 +136,11 @@ fn renumbered(mut out: BitWriter, bits: &mut BitReader<'_>) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::length_prefixed;
     use super::*;
-    use crate::media::length_prefixed;
 
-    /// The SPS that x264 writes, and whether it used B-frames.
-    fn x264(profile: &[&str]) -> (Vec<u8>, bool) {
+    /// What x264 makes of some pictures (Annex B).
+    fn encode(profile: &[&str]) -> Vec<u8> {
         let out = std::process::Command::new("ffmpeg")
             .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=64x64:rate=25", "-t", "1"])
             .args(["-c:v", "libx264", "-pix_fmt", "yuv420p"])
@@ -151,16 +149,43 @@ mod tests {
             .output()
             .unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let mut units: Vec<&[u8]> = Vec::new();
+        out.stdout
+    }
+
+    fn units(stream: &[u8]) -> Vec<&[u8]> {
         let starts: Vec<usize> =
-            (3..out.stdout.len()).filter(|&at| out.stdout[at - 3..at] == [0, 0, 1]).collect();
-        for (at, start) in starts.iter().enumerate() {
-            let end = starts.get(at + 1).map_or(out.stdout.len(), |next| next - 3);
-            let unit = &out.stdout[*start..end];
-            units.push(&unit[..=unit.iter().rposition(|byte| *byte != 0).unwrap()]);
-        }
+            (3..stream.len()).filter(|&at| stream[at - 3..at] == [0, 0, 1]).collect();
+        let ends = starts.iter().skip(1).map(|next| next - 3).chain([stream.len()]);
+        let unit = |(start, end): (&usize, usize)| {
+            let unit = &stream[*start..end];
+            &unit[..=unit.iter().rposition(|byte| *byte != 0).unwrap()]
+        };
+        starts.iter().zip(ends).map(unit).collect()
+    }
+
+    /// The SPS that x264 writes, and whether it used B-frames.
+    fn x264(profile: &[&str]) -> (Vec<u8>, bool) {
+        let stream = encode(profile);
+        let units = units(&stream);
         let sps = units.iter().find(|unit| unit[0] & 0x1f == 7).unwrap().to_vec();
         (sps, has_b_slices(&length_prefixed(units)))
+    }
+
+    /// A hash of the pictures that a decoder makes of a stream.
+    fn decoded(stream: &[u8]) -> String {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+        let mut decoder = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "h264", "-i", "-", "-f", "md5", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        decoder.stdin.take().unwrap().write_all(stream).unwrap();
+        let out = decoder.wait_with_output().unwrap();
+        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
     }
 
     /// The same without the VUI's end, or without a VUI.
@@ -197,6 +222,41 @@ mod tests {
                 before,
                 "whole_vui {whole_vui}"
             );
+        }
+    }
+
+    #[test]
+    fn odd_ones_too_and_a_decoder_makes_the_same_pictures_of_them() {
+        let signal = "sar=4/3:overscan=show:colorprim=bt709:transfer=bt709:colormatrix=bt709:\
+            fullrange=on:chromaloc=1:videoformat=pal";
+        for odd in [
+            &["-profile:v", "main"][..],
+            &["-profile:v", "high10", "-pix_fmt", "yuv420p10le"],
+            &["-profile:v", "high422", "-pix_fmt", "yuv422p"],
+            &["-profile:v", "high444", "-pix_fmt", "yuv444p"],
+            &["-s", "66x50"],
+            &["-x264-params", "interlaced=1"],
+            &["-x264-params", "cqm=jvt"],
+            &["-x264-params", "nal-hrd=vbr:vbv-maxrate=500:vbv-bufsize=500"],
+            &["-x264-params", signal],
+        ] {
+            // One picture: x264 leaves room for B-frames, and has none.
+            let stream = encode(&[&["-frames:v", "1", "-bf", "2"], odd].concat());
+            let wanted = decoded(&stream);
+            let written = units(&stream);
+            let sps = *written.iter().find(|unit| unit[0] & 0x1f == 7).unwrap();
+            let info = AvcSps::read(sps).unwrap();
+            for before in [sps.to_vec(), silent(sps, true), silent(sps, false)] {
+                let after = ordered(&before).unwrap_or_else(|| panic!("{odd:?}"));
+                let read = AvcSps::read(&after).unwrap();
+                assert_eq!((read.max_num_reorder_frames, read.size), (Some(0), info.size));
+                let swap = |unit: &&[u8]| if unit == &sps { after.to_vec() } else { unit.to_vec() };
+                let swapped: Vec<u8> = written
+                    .iter()
+                    .flat_map(|unit| [vec![0, 0, 0, 1], swap(unit)].concat())
+                    .collect();
+                assert_eq!(decoded(&swapped), wanted, "{odd:?}");
+            }
         }
     }
 
