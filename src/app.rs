@@ -230,9 +230,11 @@ impl App {
         let viewers = viewers
             .clone()
             .merge(go2rtc::routes(&viewers))
-            .fallback(async || Problem::from(Code::StreamUnknown).into_response());
+            .fallback(async || Problem::from(Code::StreamUnknown).into_response())
+            .method_not_allowed_fallback(http::other_method);
         let admins = api::admin_routes(readiness, families, registry, live, sessions_table)
-            .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"));
+            .fallback(async || http::request_problem(StatusCode::NOT_FOUND, "nothing is here"))
+            .method_not_allowed_fallback(http::other_method);
         let viewers = Front::of_viewers(gate).before_both(viewers, hls::shortcut(&hls));
         let admins = Front::of_admins(admin_gate).before(admins);
         tasks.spawn(http::serve(viewer, viewers, http_metrics.clone(), stop.clone()));

@@ -103,6 +103,14 @@ fn patterns() -> BTreeSet<String> {
     found
 }
 
+/// A path that the pattern matches.
+fn path_of(pattern: &str) -> String {
+    let path = pattern.replace("{stream}", "yard").replace("{session}", &"0".repeat(32));
+    let path = path.replace("{name}", "index.m3u8").replace(['{', '}', '*'], "");
+    let src = if path.starts_with("/api/") || path == "/stream.html" { "?src=yard" } else { "" };
+    path + src
+}
+
 #[tokio::test]
 async fn every_route_without_credentials_is_401_but_for_the_list() {
     let house = house().await;
@@ -113,14 +121,10 @@ async fn every_route_without_credentials_is_401_but_for_the_list() {
     for base in [house.app.viewer_address(), house.app.admin_address()] {
         for pattern in patterns.iter().map(String::as_str).chain(["/nobody/has/this", "/%2e%2e/x"])
         {
-            let session = "0".repeat(32);
-            let path = pattern.replace("{stream}", "yard").replace("{session}", &session);
-            let path = path.replace("{name}", "index.m3u8").replace(['{', '}', '*'], "");
-            let src =
-                if path.starts_with("/api/") || path == "/stream.html" { "?src=yard" } else { "" };
+            let path = path_of(pattern);
             for method in methods {
                 let method: Method = method.parse().unwrap();
-                let url = format!("http://{base}{path}{src}");
+                let url = format!("http://{base}{path}");
                 let answer = client.request(method.clone(), &url).send().await.unwrap();
                 let status = answer.status().as_u16();
                 if OPEN.contains(&pattern) && base == house.app.admin_address() {
@@ -141,6 +145,45 @@ async fn every_route_without_credentials_is_401_but_for_the_list() {
             assert_eq!(client.get(url).send().await.unwrap().status(), 200, "{file}");
         }
     }
+    house.app.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_refused_without_a_word() {
+    let house = house().await;
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let mut refused = 0;
+    for base in [house.app.viewer_address(), house.app.admin_address()] {
+        for pattern in patterns() {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+                let url = format!("http://{base}{}", path_of(&pattern));
+                let asked = client.request(method.parse().unwrap(), &url);
+                let answer = asked.basic_auth("root", Some("right")).send().await.unwrap();
+                if !answer.status().is_client_error() && !answer.status().is_server_error() {
+                    continue;
+                }
+                refused += 1;
+                let status = answer.status();
+                let kind = answer.headers().get("content-type").cloned();
+                assert!(
+                    kind.is_some_and(|kind| kind == "application/problem+json"),
+                    "{method} {url}: {status}"
+                );
+                if status == 405 {
+                    let allowed = answer.headers()["allow"].to_str().unwrap();
+                    assert!(
+                        !allowed.split(',').any(|one| one.trim() == method),
+                        "{url}: {allowed}"
+                    );
+                }
+                let problem: serde_json::Value = answer.json().await.unwrap();
+                assert_eq!(problem["status"], status.as_u16(), "{method} {url}");
+                let why = problem.get("detail").or(problem.get("hint"));
+                assert!(why.is_some(), "{method} {url}: {problem}");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused} refusals");
     house.app.stop().await;
 }
 

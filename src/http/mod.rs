@@ -37,7 +37,7 @@ pub use cors::{BadOrigin, Origin};
 pub use front::Front;
 pub use gate::{Gate, Policy};
 pub use metrics::HttpMetrics;
-pub use problem::{Problem, no_such_method, request_problem};
+pub use problem::{Problem, no_such_method, other_method, request_problem};
 pub use quality::{adapts, of_quality};
 pub use sent::Sent;
 pub use serve::{Listener, listen, serve};

@@ -149,6 +149,11 @@ pub fn request_problem(status: StatusCode, detail: &str) -> Response {
     document(status, &body)
 }
 
+/// A method that a URL does not have; the router adds those there are (`Allow`).
+pub async fn other_method() -> Response {
+    request_problem(StatusCode::METHOD_NOT_ALLOWED, "`Allow` names the methods there are here")
+}
+
 /// A method that a URL does not have; it has those in `allow`.
 pub fn no_such_method(allow: &'static str) -> Response {
     let detail = format!("here there are {allow}");

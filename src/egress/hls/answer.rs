@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 
 use super::disk::Stored;
 use super::playlist::Name;
 use super::snapshot::{Content, Snapshot};
-use crate::http::{Sent, gzip, takes_gzip};
+use crate::http::{Sent, gzip, request_problem, takes_gzip};
 
 /// A playlist as text, compressed when first asked for that way: a thousand
 /// players that wait for it cost one compression.
@@ -242,7 +242,7 @@ pub(super) fn plain(
     why: &'static str,
     max_age: Option<Duration>,
 ) -> Response<Sent> {
-    let mut response = (status, why).into_response().map(Sent::from);
+    let mut response = request_problem(status, why).map(Sent::from);
     let cache = max_age.map_or(HeaderValue::from_static("no-store"), max_age_of);
     response.headers_mut().insert(header::CACHE_CONTROL, cache);
     response
