@@ -4,16 +4,25 @@
 mod whep_support;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use porthole::media::{AvcSps, Codec, NalUnits, WallTime};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use whep_support::player::{Depacketizer, Event, Player, without_rtx};
-use whep_support::{Camera, Clip, FPS, Gateway, clip, encode, eventually, silent};
+use whep_support::{Camera, Clip, FPS, Gateway, clip, encode, encode_as, eventually, silent};
 
 /// Pictures already published when the viewer comes: 6 s into a group of 10 s.
 const PAST: usize = 6 * FPS as usize;
+
+/// A clip whose past is 250 packets. The `webrtc` crate asks for none again that
+/// is 512 behind the newest, and its socket holds 90 of full size: on a busy
+/// machine a past of 1,000 loses some for good.
+fn light() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| encode_as("320x180", "200k", 1_000, &["-profile:v", "baseline"]))
+}
 
 /// The RTP packets of the video, as they come.
 async fn video(player: &mut Player) -> rtc::rtp::Packet {
@@ -56,10 +65,23 @@ fn keys(units: &Depacketizer) -> usize {
     units.units.iter().filter(|(_, unit)| unit[0] & 0x1f == 5).count()
 }
 
-/// Receives until there are that many pictures that need another one.
-async fn receive(player: &mut Player, units: &mut Depacketizer, wanted: usize) {
+/// Receives until there are that many pictures that need another one. Were the
+/// last packet lost on this machine, only another one would tell: where none
+/// comes for a while, the camera goes on.
+async fn receive(
+    player: &mut Player,
+    units: &mut Depacketizer,
+    camera: &mut Camera,
+    wanted: usize,
+) {
+    let begun = Instant::now();
     while deltas(units) < wanted {
-        units.push(&video(player).await);
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(30), "{} of {wanted} pictures", deltas(units));
+        match tokio::time::timeout(Duration::from_secs(1), video(player)).await {
+            Ok(packet) => units.push(&packet),
+            Err(_) => camera.publish(),
+        }
     }
 }
 
@@ -75,21 +97,19 @@ async fn the_picture_starts_from_the_newest_key_frame_and_runs_up_to_live() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
     // No other key frame ever comes.
-    let mut camera = Camera::new(publisher, clip(), None);
+    let mut camera = Camera::new(publisher, light(), None);
     (0..PAST).for_each(|_| camera.publish());
 
     let (mut player, mut units) = playing(&gateway).await;
-    // Were the last packet lost on this machine, only another one would tell.
-    let past = receive(&mut player, &mut units, PAST - 1);
-    let _ = tokio::time::timeout(Duration::from_secs(3), past).await;
+    receive(&mut player, &mut units, &mut camera, PAST - 1).await;
     (0..3).for_each(|_| camera.publish());
-    receive(&mut player, &mut units, PAST + 2).await;
+    receive(&mut player, &mut units, &mut camera, PAST + 2).await;
 
     let kinds: Vec<u8> = units.units.iter().take(4).map(|(_, unit)| unit[0] & 0x1f).collect();
     assert!(kinds.starts_with(&[7, 8]) && kinds.contains(&5), "{kinds:?}");
     // Every slice of the clip, in order and whole.
     let is_slice = |unit: &&[u8]| matches!(unit[0] & 0x1f, 1 | 5);
-    let sent = clip().pictures.iter().flat_map(|picture| NalUnits::new(&picture.data));
+    let sent = light().pictures.iter().flat_map(|picture| NalUnits::new(&picture.data));
     let got = units.units.iter().map(|(_, unit)| &unit[..]);
     for (at, (got, sent)) in got.filter(is_slice).zip(sent.filter(is_slice)).enumerate() {
         assert!(got == sent, "slice {at} differs");
@@ -99,24 +119,24 @@ async fn the_picture_starts_from_the_newest_key_frame_and_runs_up_to_live() {
     let steps: Vec<u32> = times.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
     let (past, live) = steps.split_at(PAST - 1);
     assert!(past.iter().all(|step| *step == 90), "{past:?}");
-    assert_eq!(live, [3_600; 3]);
+    assert!(live.len() >= 3 && live.iter().all(|step| *step == 3_600), "{live:?}");
 }
 
 #[tokio::test]
 async fn a_viewer_that_lost_its_picture_gets_the_key_frame_again() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
-    let mut camera = Camera::new(publisher, clip(), None);
+    let mut camera = Camera::new(publisher, light(), None);
     (0..PAST).for_each(|_| camera.publish());
     let (mut player, mut units) = playing(&gateway).await;
-    receive(&mut player, &mut units, PAST - 1).await;
+    receive(&mut player, &mut units, &mut camera, PAST - 1).await;
     assert_eq!(keys(&units), 1);
 
     player.want_key_frame().await;
-    receive(&mut player, &mut units, 2 * (PAST - 1)).await;
+    receive(&mut player, &mut units, &mut camera, 2 * (PAST - 1)).await;
     assert_eq!(keys(&units), 2);
     camera.publish();
-    receive(&mut player, &mut units, 2 * (PAST - 1) + 1).await;
+    receive(&mut player, &mut units, &mut camera, 2 * (PAST - 1) + 1).await;
     let forward = |pair: &[u32]| (1..90_000).contains(&pair[1].wrapping_sub(pair[0]));
     assert!(times(&units).windows(2).all(forward), "a picture was stamped at or before another");
 }
@@ -125,16 +145,18 @@ async fn a_viewer_that_lost_its_picture_gets_the_key_frame_again() {
 async fn a_camera_that_forgot_its_pictures_goes_on_for_those_who_watch() {
     let gateway = Gateway::start().await;
     let (stream, publisher) = gateway.stream("yard");
-    let mut camera = Camera::new(publisher, clip(), None);
+    let mut camera = Camera::new(publisher, light(), None);
     (0..PAST).for_each(|_| camera.publish());
     let (mut player, mut units) = playing(&gateway).await;
-    receive(&mut player, &mut units, PAST - 1).await;
+    receive(&mut player, &mut units, &mut camera, PAST - 1).await;
     camera.publisher.forget();
     while !stream.can_start() {
         camera.publish();
     }
+    let mut wanted = deltas(&units);
     while keys(&units) < 2 {
-        units.push(&video(&mut player).await);
+        wanted += 1;
+        receive(&mut player, &mut units, &mut camera, wanted).await;
     }
     // And for those who come.
     playing(&gateway).await;
@@ -349,7 +371,7 @@ async fn a_viewer_that_leaves_is_gone_at_once() {
 async fn viewers_of_one_stream_get_the_same_pictures_from_one_reader() {
     let gateway = Gateway::start().await;
     let (_stream, publisher) = gateway.stream("yard");
-    let mut camera = Camera::new(publisher, clip(), None);
+    let mut camera = Camera::new(publisher, light(), None);
     camera.publish();
     let mut players = Vec::new();
     for _ in 0..4 {
@@ -358,12 +380,12 @@ async fn viewers_of_one_stream_get_the_same_pictures_from_one_reader() {
     (0..20).for_each(|_| camera.publish());
     let mut seen: Vec<Vec<Vec<u8>>> = Vec::new();
     for (player, units) in &mut players {
-        while deltas(units) < 20 {
-            units.push(&video(player).await);
-        }
+        receive(player, units, &mut camera, 20).await;
         seen.push(units.units.drain(..).map(|(_, unit)| unit).collect());
     }
-    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+    // Whoever waited for a lost packet has more.
+    let least = seen.iter().map(Vec::len).min().unwrap();
+    assert!(seen.windows(2).all(|pair| pair[0][..least] == pair[1][..least]));
     assert_eq!(gateway.readers(), 1);
 }
 
