@@ -18,8 +18,13 @@ use super::shared::Shared;
 use super::socket::{Arrival, Inbox};
 use super::tasks::Tasks;
 
+/// So many viewers are no crowd: what they send is read as it comes, so that
+/// what is lost on the way is sent again in the same moment.
+const FEW: usize = 16;
+
 /// Longest wait for a picture: one of a camera that shows 25 a second comes
-/// before.
+/// before. What a crowd's viewer has lost may be sent again that much later,
+/// where nobody had lost anything for a while.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// The same for a crowd of which somebody connects or has lost packets: a
@@ -33,27 +38,69 @@ const CROWDED: Duration = Duration::from_millis(1);
 /// it holds some 250 if the system allows us no more than it usually does.
 const MANY: u32 = 100;
 
+/// What one waits for before the socket is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Somebody to send something, after a rest.
+    Datagram(Duration),
+    /// A picture to have gone out, or somebody to be in a hurry, but no longer.
+    Lull(Duration),
+}
+
+/// When the socket is read: no clock, no I/O.
+#[derive(Debug)]
+struct Rhythm {
+    crowded: bool,
+    gather: Duration,
+}
+
+impl Rhythm {
+    fn new() -> Self {
+        Self { crowded: false, gather: GATHER }
+    }
+
+    fn wait(&self, viewers: usize, urgent: bool) -> Wait {
+        match urgent || viewers <= FEW {
+            true if self.crowded => Wait::Datagram(GATHER_URGENT),
+            true => Wait::Datagram(Duration::ZERO),
+            false => Wait::Lull(self.gather),
+        }
+    }
+
+    /// A datagram was there so long after one asked.
+    fn came(&mut self, after: Duration) {
+        self.crowded = after < CROWDED;
+    }
+
+    /// So many messages had come since the last reading.
+    fn read(&mut self, since: Duration, messages: u32) {
+        self.gather = (since * MANY / messages.max(1)).min(GATHER);
+    }
+}
+
 /// The task.
 pub(super) async fn run(shared: Arc<Shared>, tasks: Arc<Tasks>) {
     let mut inbox = shared.socket.inbox();
-    let (mut crowded, mut gather) = (false, GATHER);
+    let mut rhythm = Rhythm::new();
     loop {
         let began = Instant::now();
+        let wait = rhythm.wait(shared.board().len(), shared.is_urgent());
         let read = async {
-            if shared.is_urgent() || shared.board().len() == 0 {
-                if crowded {
-                    tokio::time::sleep(GATHER_URGENT).await;
+            match wait {
+                Wait::Datagram(rest) => {
+                    if !rest.is_zero() {
+                        tokio::time::sleep(rest).await;
+                    }
+                    let asked = Instant::now();
+                    shared.socket.readable().await?;
+                    rhythm.came(asked.elapsed());
                 }
-                let asked = Instant::now();
-                shared.socket.readable().await?;
-                crowded = asked.elapsed() < CROWDED;
-            } else {
-                shared.lull(gather).await;
+                Wait::Lull(longest) => shared.lull(longest).await,
             }
             drain(&shared, &tasks, &mut inbox).await
         };
         match read.await {
-            Ok(messages) => gather = (began.elapsed() * MANY / messages.max(1)).min(GATHER),
+            Ok(messages) => rhythm.read(began.elapsed(), messages),
             Err(error) => {
                 // A viewer's port that is closed, for one; never a reason to stop.
                 tracing::debug!(%error, "receiving on the WebRTC port");
@@ -87,5 +134,45 @@ fn deliver(shared: &Shared, tasks: &Tasks, arrival: Arrival<'_>) {
     });
     if let Err(reason) = told {
         shared.metrics.discarded(reason, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_few_viewers_send_is_read_as_it_comes() {
+        let rhythm = Rhythm::new();
+        for viewers in [0, 1, FEW] {
+            assert_eq!(rhythm.wait(viewers, false), Wait::Datagram(Duration::ZERO), "{viewers}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_read_with_the_pictures_until_somebody_is_in_a_hurry() {
+        let rhythm = Rhythm::new();
+        assert_eq!(rhythm.wait(FEW + 1, false), Wait::Lull(GATHER));
+        assert_eq!(rhythm.wait(FEW + 1, true), Wait::Datagram(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_crowd_that_never_pauses_is_left_a_moment_to_gather() {
+        let mut rhythm = Rhythm::new();
+        rhythm.came(CROWDED / 2);
+        assert_eq!(rhythm.wait(200, true), Wait::Datagram(GATHER_URGENT));
+        assert_eq!(rhythm.wait(FEW, false), Wait::Datagram(GATHER_URGENT));
+        rhythm.came(CROWDED);
+        assert_eq!(rhythm.wait(200, true), Wait::Datagram(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_lull_ends_before_the_kernels_buffer_is_full() {
+        let mut rhythm = Rhythm::new();
+        // 10,000 messages a second, some 250 of which fit.
+        rhythm.read(Duration::from_millis(20), 200);
+        assert_eq!(rhythm.wait(1_000, false), Wait::Lull(Duration::from_millis(10)));
+        rhythm.read(Duration::from_millis(20), 0);
+        assert_eq!(rhythm.wait(1_000, false), Wait::Lull(GATHER));
     }
 }
