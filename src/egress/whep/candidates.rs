@@ -48,9 +48,23 @@ fn interfaces(local: SocketAddr) -> Vec<Interface> {
     all
 }
 
+/// Says so where nobody outside of the container we run in can reach us.
+pub(super) fn warn_if_hidden(local: SocketAddr, advertise: &[String]) {
+    warn_if(advertise.is_empty() && are_hidden(local));
+}
+
+fn warn_if(hidden: bool) {
+    if hidden {
+        tracing::warn!(
+            "WebRTC: every address of ours is private to this container, so viewers outside of \
+             it will find no way; name in webrtc.advertise the address they reach us under"
+        );
+    }
+}
+
 /// Whether nobody outside of the container we run in can reach any address of
 /// ours.
-pub(super) fn are_hidden(local: SocketAddr) -> bool {
+fn are_hidden(local: SocketAddr) -> bool {
     let bound = |one: &Interface| local.ip().is_unspecified() || one.ip() == local.ip();
     let all = interfaces(local).into_iter().filter(|one| bound(one) && !one.is_loopback());
     let all: Vec<_> = all.map(|one| (one.ip(), one.name)).collect();
@@ -132,6 +146,7 @@ pub(super) fn lines(addresses: &[SocketAddr]) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::whep::fanout::tests::logged;
 
     #[test]
     fn the_address_that_was_reached_comes_first_and_none_twice() {
@@ -169,6 +184,16 @@ mod tests {
             a=end-of-candidates\r\na=sendonly\r\n\
             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-pwd:p\r\na=sendonly\r\n"
         );
+    }
+
+    #[test]
+    fn who_sits_behind_a_containers_wall_is_told_what_to_write() {
+        let told = logged(|| warn_if(true));
+        let wanted = ["WARN", "private to this container", "webrtc.advertise"];
+        assert!(wanted.iter().all(|word| told.contains(word)), "{told}");
+        // Loopback alone is what somebody chose.
+        let loopback = "127.0.0.1:8189".parse().unwrap();
+        assert_eq!(logged(|| warn_if_hidden(loopback, &[])), "");
     }
 
     #[test]

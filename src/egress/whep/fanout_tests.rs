@@ -1,3 +1,5 @@
+use std::io;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::super::engine::{PANIC, Plan};
@@ -28,6 +30,25 @@ pub(in super::super) fn offer() -> (Offer, Plan) {
 pub(in super::super) async fn whep() -> Arc<Whep> {
     let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
     Whep::bind(config, Metrics::unregistered()).await.unwrap()
+}
+
+/// What the log says of `act`.
+pub(in super::super) fn logged(act: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(text)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let listener = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    tracing::subscriber::with_default(listener.finish(), act);
+    String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap()
 }
 
 #[tokio::test]

@@ -377,3 +377,7 @@ impl Programme {
         self.queue.packets()
     }
 }
+
+#[cfg(test)]
+#[path = "programme_tests.rs"]
+mod tests;

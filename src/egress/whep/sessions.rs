@@ -68,12 +68,7 @@ impl Whep {
             let _here = threads.get(READER).enter();
             bind(config.listen)?
         };
-        if config.advertise.is_empty() && candidates::are_hidden(socket.local_addr()?) {
-            tracing::warn!(
-                "WebRTC: every address of ours is private to this container, so viewers outside of \
-                 it will find no way; name in webrtc.advertise the address they reach us under"
-            );
-        }
+        candidates::warn_if_hidden(socket.local_addr()?, &config.advertise);
         let names = Arc::new(Names::new(&config.advertise));
         let (early, port) = (Arc::clone(&names), socket.local_addr()?.port());
         // The first viewer need not wait, and a wrong name is told of at once.

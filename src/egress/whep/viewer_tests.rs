@@ -1,5 +1,5 @@
 use super::super::Whep;
-use super::super::fanout::tests::{offer, whep};
+use super::super::fanout::tests::{logged, offer, whep};
 use super::super::packetizer::picture;
 use super::super::switchboard::SessionId;
 use super::*;
@@ -20,7 +20,9 @@ fn place_in(whep: &Arc<Whep>, now: Instant) -> Viewer {
     let start =
         SessionStart { id: id.short(), stream: stream.clone(), principal: Principal::Anonymous };
     let line = whep.shared.metrics.sessions.list(start, || false);
-    let place = Place::new(Arc::clone(&whep.shared), id, stream, &Arc::default(), Vec::new(), line);
+    let told = ["203.0.113.7:8189", "[2001:db8::7]:8189"].map(|told| told.parse().unwrap());
+    let shared = Arc::clone(&whep.shared);
+    let place = Place::new(shared, id, stream, &Arc::default(), told.to_vec(), line);
     let mut viewer = Viewer::new(now, peer, place, 0, [Some("H.264"), None], false);
     viewer.stage = Stage::Live;
     viewer
@@ -111,7 +113,38 @@ async fn one_that_is_never_heard_from_is_counted_so() {
     assert!(matches!(viewer.settle(now, &groups, &mut outbox), Health::Due(_)));
     let late = now + SETUP_TIMEOUT;
     assert_eq!(viewer.settle(late, &groups, &mut outbox), Health::Over("ice_failed"));
-    viewer.close(late, "ice_failed", &mut outbox);
+    let told = logged(|| {
+        viewer.close(late, "ice_failed", &mut outbox);
+    });
+    for said in ["WARN", "unheard", "tried=203.0.113.7:8189 [2001:db8::7]:8189", "webrtc.advertise"]
+    {
+        assert!(told.contains(said), "{said:?} is not in {told}");
+    }
     let counted = ["unheard", "no_path", "dtls"].map(|at| whep.shared.metrics.ice_failures(at));
     assert_eq!(counted, [1, 0, 0]);
+}
+
+/// One whose connection is full, and whose pictures are thrown away every so
+/// often: how it is after so many times.
+async fn after_drops(times: u64, every: Duration) -> Health {
+    let (whep, start) = (whep().await, Instant::now());
+    let mut viewer = place_in(&whep, start);
+    viewer.full = true;
+    // An offer that finds the one before too old empties the queue.
+    for time in 0..=times {
+        let now = start + every * u32::try_from(time).unwrap();
+        viewer.offer(now, Quality::Main, &picture(time + 1, true, 1_000));
+    }
+    let (groups, mut outbox) = (Groups { main: Group::new(0), sub: None }, Outbox::default());
+    viewer.settle(start, &groups, &mut outbox)
+}
+
+#[tokio::test]
+async fn a_line_that_drops_pictures_again_and_again_is_let_go() {
+    let soon = Duration::from_secs(4);
+    assert!(matches!(after_drops(u64::from(MAX_DROPS) - 1, soon).await, Health::Due(_)));
+    assert_eq!(after_drops(u64::from(MAX_DROPS), soon).await, Health::Over("slow"));
+    // Now and then is no reason.
+    let seldom = DROPS_WITHIN / 2;
+    assert!(matches!(after_drops(20, seldom).await, Health::Due(_)));
 }
