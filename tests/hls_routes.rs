@@ -292,6 +292,17 @@ async fn a_player_that_comes_before_the_camera_is_back_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_camera_sent_last_is_there_as_soon_as_it_is_away() {
+    let (gateway, _) = gateway_after(155).await;
+    let before = gateway.text("").await;
+    let began = tokio::time::Instant::now();
+    gateway.set_state(SourceState::Down);
+    let hint = before.lines().last().unwrap().split('"').nth(1).unwrap();
+    assert_eq!(gateway.get(&format!("hls/{hint}")).await.status(), StatusCode::OK);
+    assert!(began.elapsed() < MILLIS(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_camera_is_away_players_that_wait_are_shown_a_gap() {
     let (gateway, _) = gateway_after(160).await;
     let next = FIRST + 4;

@@ -139,7 +139,7 @@ pub(crate) fn lifetimes(watch: &Watch<'_>, found: &mut Found) {
             let parts = !segment.parts.is_empty();
             found.see(behind <= recent || !parts, || format!("{:?} has parts", segment.uri));
             behind += segment.length();
-            let lacks = behind < recent && !segment.gap && !parts;
+            let lacks = behind < recent && !parts;
             found.see(!lacks, || format!("{:?} has no parts", segment.uri));
         }
     }

@@ -152,7 +152,7 @@ pub(crate) fn key_frames(watch: &Watch<'_>, found: &mut Found) {
     for list in watch.playlists() {
         let all = list.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS");
         for segment in list.segments.iter().filter(|segment| segment.uri.is_some()) {
-            let Some(first) = segment.parts.first() else { continue };
+            let Some(first) = segment.parts.first().filter(|_| !segment.gap) else { continue };
             let any = segment.parts.iter().any(|part| part.independent);
             found.see(any && (first.independent || !all), || format!("{:?}", segment.uri));
         }

@@ -70,7 +70,8 @@ impl Watcher {
             let mut objects = Vec::new();
             for segment in &list.segments {
                 objects.extend(segment.map);
-                objects.extend(segment.parts.iter().map(|part| part.uri));
+                let parts = segment.parts.iter().filter(|_| !segment.gap);
+                objects.extend(parts.map(|part| part.uri));
                 objects.extend(segment.uri.filter(|_| !segment.gap));
             }
             for uri in objects {

@@ -56,6 +56,8 @@ pub(super) struct Cutter {
     /// How many segments of this outage stand for what is missing.
     gaps: u32,
     most_gaps: u32,
+    /// The open segment is the first behind an outage.
+    returned: bool,
 }
 
 struct Lanes {
@@ -88,6 +90,7 @@ impl Cutter {
             ended: None,
             gaps: 0,
             most_gaps: u32::try_from(most_gaps).unwrap_or(u32::MAX),
+            returned: false,
         }
     }
 
@@ -186,6 +189,7 @@ impl Cutter {
         let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
         self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next() });
         self.discontinuity = self.begun;
+        self.returned = self.gaps > 0;
         (self.ended, self.gaps) = (None, 0);
     }
 
@@ -212,7 +216,10 @@ impl Cutter {
         // Sound begins anew anywhere, so it does so with a whole part: hls.js
         // steps over a short one now and then, and stands still.
         let here = full || kind != MediaKind::Audio;
-        if key && here && since(began) >= self.targets.cut_after {
+        // Behind an outage hls.js 1.7 begins with a segment that is complete.
+        let targets = &self.targets;
+        let least = if self.returned { targets.cut_part_after } else { targets.cut_after };
+        if key && here && since(began) >= least {
             self.close_part(now, out);
             self.close_segment(out);
         } else if full {
@@ -269,7 +276,7 @@ impl Cutter {
         if self.segment_began.take().is_some() {
             self.number += 1;
             self.segment_bytes = 0;
-            self.opened = true;
+            (self.opened, self.returned) = (true, false);
             out.push(Step::Close);
         }
     }

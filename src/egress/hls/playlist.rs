@@ -116,7 +116,7 @@ pub(super) struct Report {
     pub(super) uri: &'static str,
     /// Its newest segment, complete or open.
     pub(super) segment: u64,
-    /// The newest part of that; a gap has none.
+    /// The newest part of that.
     pub(super) part: Option<usize>,
 }
 
@@ -124,7 +124,11 @@ impl Report {
     /// Of a playlist that goes on.
     pub(super) fn of(snapshot: &Snapshot, uri: &'static str) -> Option<Self> {
         let newest = snapshot.open.as_ref().or_else(|| snapshot.listed().last())?;
-        let part = newest.parts.len().checked_sub(1);
+        let parts = match newest.head.gap {
+            true => missing_parts(newest, snapshot.targets.part),
+            false => newest.parts.len(),
+        };
+        let part = parts.checked_sub(1);
         (!snapshot.ended).then_some(Self { uri, segment: newest.head.number, part })
     }
 }
@@ -215,6 +219,9 @@ fn put_head(out: &mut String, segment: &Segment, before: Option<u64>) -> fmt::Re
 }
 
 fn put_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result {
+    if segment.head.gap {
+        return put_missing_parts(out, segment, most);
+    }
     for (part, index) in segment.parts.iter().zip(0..) {
         let name = Name::Part(segment.head.number, index);
         let duration = Seconds(listed_length(part, most));
@@ -222,6 +229,26 @@ fn put_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result
         writeln!(out, "{}", if part.independent { ",INDEPENDENT=YES" } else { "" })?;
     }
     Ok(())
+}
+
+/// The parts of a gap cannot be fetched either. They are listed so that players count on
+/// from them: without, hls.js 1.7 asked for the part behind the last one there was, learned
+/// each half target duration that there was no news, and came three seconds late.
+fn put_missing_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result {
+    let number = segment.head.number;
+    for index in 0..missing_parts(segment, most) {
+        let before = most * u32::try_from(index).unwrap_or(u32::MAX);
+        let duration = Seconds(segment.duration.saturating_sub(before).min(most));
+        let name = Name::Part(number, index);
+        writeln!(out, "#EXT-X-PART:DURATION={duration},URI=\"{name}\",GAP=YES")?;
+    }
+    Ok(())
+}
+
+/// How many parts a gap has.
+fn missing_parts(segment: &Segment, most: Duration) -> usize {
+    let count = segment.duration.as_nanos().div_ceil(most.as_nanos().max(1));
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl Segment {

@@ -124,6 +124,11 @@ impl Reader {
                 Ok(()) = status.changed() => {
                     let state = status.borrow_and_update().state;
                     is_away = matches!(state, SourceState::Connecting | SourceState::Down);
+                    if is_away {
+                        // Players have use for the last part before they run dry, and each
+                        // attempt to connect again is a change too.
+                        self.list_gap();
+                    }
                     if state == SourceState::Idle {
                         // Nobody watches, and who comes in an hour must not be
                         // shown this hour's pictures as live.

@@ -188,7 +188,11 @@ impl Show {
         for segment in &read.segments {
             assert!(segment.duration.unwrap_or(0.0).round() <= target, "{text}");
             assert!(segment.date, "a date for each segment: {text}");
-            assert!(!segment.gap || segment.parts.is_empty(), "nothing of a gap: {text}");
+            let missing = if segment.gap { segment.parts.len() } else { 0 };
+            assert_eq!(segment.missing, missing, "nothing of a gap: {text}");
+            let length: f64 = segment.parts.iter().map(|part| part.1).sum();
+            let whole = (length - segment.length()).abs() < 0.001 * target;
+            assert!(!segment.gap || missing == 0 || whole, "all of a gap: {text}");
             for (_, duration, _) in &segment.parts {
                 assert!(*duration <= part_target, "{duration} > {part_target}: {text}");
             }

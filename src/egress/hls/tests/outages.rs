@@ -91,6 +91,40 @@ fn a_gap_that_is_listed_while_the_source_is_away_is_the_one_listed_afterwards() 
 }
 
 #[test]
+fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
+    let mut show = Show::camera();
+    show.play(0..310);
+    let mut steps = Vec::new();
+    show.segmenter.away(14_000_000_000, &mut steps);
+    show.apply(steps);
+    let hint = show.text().lines().last().unwrap().to_owned();
+    let mut steps = Vec::new();
+    show.segmenter.away(16_000_000_000, &mut steps);
+    show.apply(steps);
+    let text = show.text();
+    let read = Read::new(&text);
+    let gap = read.segments.last().expect("a gap");
+    assert!(gap.gap && hint.contains(gap.parts[0].0), "the one that was hinted: {hint}, {text}");
+    let lengths: Vec<f64> = gap.parts.iter().map(|part| part.1).collect();
+    assert_eq!(lengths, [0.44, 0.44, 0.44, 0.44, 0.44, 0.44, 0.36]);
+    let number = show.now().next - 1;
+    let report = playlist::Report::of(show.now(), "sub/media.m3u8").unwrap();
+    assert_eq!((report.segment, report.part), (number, Some(6)));
+    assert!(show.now().content(Name::Part(number, 0)).is_none());
+}
+
+#[test]
+fn behind_an_outage_the_first_segment_ends_with_its_first_key_frame() {
+    let mut show = Show::new(vec![video(640), sound()]);
+    outage(&mut show, 20);
+    let text = show.text();
+    let read = Read::new(&text);
+    let cut = read.segments.iter().position(|s| s.discontinuity).unwrap();
+    let lengths: Vec<f64> = read.segments[cut..].iter().map(Segment::length).take(3).collect();
+    assert_eq!(lengths, [1.6, 2.0, 2.0], "{text}");
+}
+
+#[test]
 fn what_is_missing_for_a_moment_is_no_gap() {
     let mut show = Show::camera();
     show.play(0..310);

@@ -15,6 +15,8 @@ pub(super) struct Segment<'t> {
     pub(super) duration: Option<f64>,
     /// Name, duration, independent.
     pub(super) parts: Vec<(&'t str, f64, bool)>,
+    /// How many of them cannot be fetched.
+    pub(super) missing: usize,
     pub(super) discontinuity: bool,
     pub(super) gap: bool,
     pub(super) map: Option<&'t str>,
@@ -51,11 +53,14 @@ impl<'t> Read<'t> {
                     assert!(open.parts.is_empty(), "date before the first part");
                     (open.date, open.date_line) = (true, value);
                 }
-                "#EXT-X-PART" => open.parts.push((
-                    attribute(value, "URI").unwrap(),
-                    attribute(value, "DURATION").unwrap().parse().unwrap(),
-                    value.ends_with("INDEPENDENT=YES"),
-                )),
+                "#EXT-X-PART" => {
+                    open.missing += usize::from(value.ends_with("GAP=YES"));
+                    open.parts.push((
+                        attribute(value, "URI").unwrap(),
+                        attribute(value, "DURATION").unwrap().parse().unwrap(),
+                        value.ends_with("INDEPENDENT=YES"),
+                    ));
+                }
                 "#EXT-X-PRELOAD-HINT" if value.starts_with("TYPE=PART") => {
                     read.hints.push(attribute(value, "URI").unwrap());
                 }
