@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn};
+use futures_util::future::join_all;
 use porthole::auth::{Grant, Principal, Proof};
 use porthole::egress::whep::Config;
 use reqwest::Method;
@@ -231,4 +232,50 @@ async fn a_session_is_its_principals_whoever_else_knows_its_url() {
         assert_eq!(ask(Method::DELETE, &session, owner, "").await.status(), 200);
         assert_eq!(gateway.whep.sessions(), 0);
     }
+}
+
+/// As many as may wait for their viewers for longer than a second.
+const MOST: usize = 128;
+
+#[tokio::test]
+async fn offers_whose_viewers_never_come_make_room_and_those_heard_of_stay() {
+    let (gateway, address, _camera) = gateway().await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    let endpoint = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
+    let post = async || {
+        let created = player.post(endpoint.as_str(), &offer).await;
+        assert_eq!(created.status(), 201);
+        let url = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+        (url, Session::of(&offer, &created.text().await.unwrap()))
+    };
+    let is_there =
+        async |url: &url::Url| player.http.get(url.clone()).send().await.unwrap().status() != 404;
+    let (silent, _) = post().await;
+    let (checking, session) = post().await;
+    let viewer = stranger(address).await;
+    viewer.send(&check(&session, &session.password, None)).await.unwrap();
+    viewer.recv(&mut [0; 2_000]).await.unwrap();
+    // Its candidates come one by one.
+    let (trickling, _) = post().await;
+    let request = player.http.patch(trickling.clone()).header("if-match", "*");
+    let request = request.header("content-type", "application/trickle-ice-sdpfrag");
+    let request = request.body("a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n");
+    assert_eq!(request.send().await.unwrap().status(), 204);
+
+    for _ in 0..MOST / 16 + 2 {
+        join_all((0..16).map(|_| post())).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (last, _) = post().await;
+    let begun = std::time::Instant::now();
+    while gateway.whep.sessions() > MOST + 2 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{} are there", gateway.whep.sessions());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!is_there(&silent).await, "it has waited longest");
+    for url in [checking, trickling, last] {
+        assert!(is_there(&url).await, "{url}");
+    }
+    let told = r#"porthole_session_setups_total{output="whep",result="viewer.limit"}"#;
+    assert!(gateway.metric(told).unwrap() >= 30.0);
 }

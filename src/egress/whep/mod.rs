@@ -3,7 +3,7 @@
 //! Here: the HTTP side (`routes`, `resource`, `offer`, `codec`, `answer`,
 //! `fragment`), sessions (`sessions`) and who drives them: a task per stream and
 //! media thread (`tasks`, `fanout`, `round`, `viewer`,
-//! `programme`, `sound`, `pace`, `place`),
+//! `programme`, `sound`, `pace`, `place`, `newcomers`),
 //! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
 //! (`engine`, with `ice`, `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
 //! port of all viewers (`socket`, `reader`, `switchboard`).
@@ -38,6 +38,7 @@ mod link;
 mod metrics;
 mod names;
 mod narrowband;
+mod newcomers;
 mod nomination;
 mod offer;
 mod pace;

@@ -152,8 +152,13 @@ impl Place {
     }
 
     pub(super) fn ended(&self, end: &'static str, after: Duration) {
-        if self.state == "connecting" && end == "ice_failed" {
-            self.shared.metrics.sessions.setup(Code::ViewerIceFailed.as_str());
+        let failed = match end {
+            "ice_failed" => Some(Code::ViewerIceFailed),
+            "crowded_out" => Some(Code::ViewerLimit),
+            _ => None,
+        };
+        if let Some(code) = failed.filter(|_| self.state == "connecting") {
+            self.shared.metrics.sessions.setup(code.as_str());
         }
         self.shared.metrics.sessions.ended(end, after.as_secs_f64());
         self.tell(after, Some(end));

@@ -77,6 +77,8 @@ async fn trickle(
         Err(error) => return http::request_problem(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     deps.whep.shared.hurry();
+    // However long its candidates take, it is there.
+    deps.whep.shared.board().heard(id);
     match (fragment.ufrag.clone(), fragment.password.clone()) {
         (Some(ufrag), _) if ufrag != session.remote_ufrag && !any => {
             let detail = "an ICE restart needs `If-Match: *`";

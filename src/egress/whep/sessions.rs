@@ -165,8 +165,9 @@ impl Whep {
                 remote_ufrag: offer.ufrag.clone(),
                 ufrag,
                 task,
+                heard: false,
             };
-            self.shared.board().add(id, session);
+            self.shared.board().add(asked, id, session);
             let shared = Arc::clone(&self.shared);
             let place = Place::new(shared, id, stream.name().clone(), crowd, addresses, line);
             let candidates = offer.candidates.len();
@@ -174,9 +175,20 @@ impl Whep {
             Command::Join(id, Box::new(viewer))
         });
         joined?;
+        self.make_room(asked);
         let [video, audio] = codecs;
         tracing::info!(stream = %stream.name(), viewer = id.short(), video, audio, "viewer joins");
         Ok(Begun { id, etag, answer })
+    }
+
+    /// Sends away who has waited longest for a viewer that never came, where too
+    /// many wait.
+    fn make_room(&self, now: Instant) {
+        loop {
+            let Some((id, task)) = self.shared.board().crowded_out(now) else { return };
+            // One too busy to hear it ends the session in its own time.
+            let _ = self.tasks.try_tell(task, Command::Leave(id, "crowded_out"));
+        }
     }
 
     /// Shows the session to whoever runs the gateway, and lets them end it.

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use super::newcomers::Newcomers;
 use super::socket::Arrival;
 use super::stun::{self, Kind};
 use crate::auth::Principal;
@@ -54,6 +56,8 @@ pub(super) struct Session {
     /// Ours; also the entity tag, since an ICE restart would change it.
     pub(super) ufrag: String,
     pub(super) task: TaskId,
+    /// Its viewer has been heard of.
+    pub(super) heard: bool,
 }
 
 /// The tables.
@@ -62,6 +66,7 @@ pub(super) struct Switchboard {
     sessions: HashMap<SessionId, Session>,
     by_ufrag: HashMap<String, SessionId>,
     by_address: HashMap<SocketAddr, SessionId>,
+    newcomers: Newcomers,
 }
 
 impl Switchboard {
@@ -69,19 +74,40 @@ impl Switchboard {
         self.sessions.len()
     }
 
-    pub(super) fn add(&mut self, id: SessionId, session: Session) {
+    pub(super) fn add(&mut self, now: Instant, id: SessionId, session: Session) {
+        self.newcomers.add(now, id);
         self.by_ufrag.insert(session.ufrag.clone(), id);
         self.sessions.insert(id, session);
     }
 
     pub(super) fn remove(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.remove(&id) {
+            if !session.heard {
+                self.newcomers.remove(id);
+            }
             self.by_ufrag.remove(&session.ufrag);
             self.by_address.retain(|_, viewer| *viewer != id);
             memory::fit(&mut self.sessions);
             memory::fit(&mut self.by_ufrag);
             memory::fit(&mut self.by_address);
         }
+    }
+
+    /// The session's viewer has shown that it is there: it knows what only our
+    /// answer told it.
+    pub(super) fn heard(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && !std::mem::replace(&mut session.heard, true)
+        {
+            self.newcomers.remove(id);
+        }
+    }
+
+    /// A session that has to go, and who serves it: more wait for their viewers
+    /// than there is room for.
+    pub(super) fn crowded_out(&mut self, now: Instant) -> Option<(SessionId, TaskId)> {
+        let id = self.newcomers.crowded_out(now)?;
+        Some((id, self.sessions.get(&id)?.task))
     }
 
     /// The session is known by another `ice-ufrag` from now on; addresses that
@@ -117,20 +143,29 @@ impl Switchboard {
     }
 
     /// Whom a datagram is for; else why it is thrown away.
-    pub(super) fn find(&self, arrival: Arrival<'_>) -> Result<(SessionId, TaskId), &'static str> {
-        let by_address = || self.by_address.get(&arrival.from).ok_or("no_session");
+    pub(super) fn find(
+        &mut self,
+        arrival: Arrival<'_>,
+    ) -> Result<(SessionId, TaskId), &'static str> {
         match Kind::of(arrival.data) {
             Kind::Unknown => Err("not_webrtc"),
             Kind::Stun if stun::receiver_ufrag(arrival.data).is_some() => self.named(arrival),
-            Kind::Stun | Kind::Media => self.seated(*by_address()?),
+            Kind::Stun | Kind::Media => {
+                self.seated(*self.by_address.get(&arrival.from).ok_or("no_session")?)
+            }
         }
     }
 
     /// Whom a check names; nobody is told by the address it came from.
-    pub(super) fn named(&self, arrival: Arrival<'_>) -> Result<(SessionId, TaskId), &'static str> {
+    pub(super) fn named(
+        &mut self,
+        arrival: Arrival<'_>,
+    ) -> Result<(SessionId, TaskId), &'static str> {
         let check = Kind::of(arrival.data) == Kind::Stun;
         let ufrag = stun::receiver_ufrag(arrival.data).filter(|_| check).ok_or("not_webrtc")?;
-        self.seated(*self.by_ufrag.get(ufrag).ok_or("no_session")?)
+        let id = *self.by_ufrag.get(ufrag).ok_or("no_session")?;
+        self.heard(id);
+        self.seated(id)
     }
 
     fn seated(&self, id: SessionId) -> Result<(SessionId, TaskId), &'static str> {
@@ -162,9 +197,10 @@ mod tests {
             remote_ufrag: "theirs".into(),
             ufrag: "ours".into(),
             task: TaskId(1),
+            heard: false,
         };
-        board.add(id, session);
-        let at = std::time::Instant::now();
+        let at = Instant::now();
+        board.add(at, id, session);
         let dtls = Arrival { from, to: None, at, data: &[22, 0] };
         assert_eq!(board.find(dtls).err(), Some("no_session"));
         board.bind(from, id);
