@@ -4,13 +4,15 @@
 
 mod whep_support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use porthole::media::NalUnits;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use whep_support::line::{Line, Weather};
-use whep_support::player::{Event, Player};
-use whep_support::{Camera, FPS, Gateway, clip};
+use whep_support::player::{Depacketizer, Event, Player, Raw, without_rtx};
+use whep_support::{Camera, Clip, FPS, Gateway, clip, encode_as};
 
 const PICTURE: Duration = Duration::from_millis(1_000 / FPS as u64);
 
@@ -125,6 +127,146 @@ async fn what_a_line_loses_is_sent_again() {
     // tests/browser/loss.js.
     assert!(least_frozen < 0.1, "frozen {least_frozen:.3} of the time");
     camera.abort();
+}
+
+/// What came to a viewer, by SSRC: the track's first, then that of its repairs.
+struct Came {
+    track: Vec<rtc::rtp::Packet>,
+    repairs: Vec<rtc::rtp::Packet>,
+    /// Numbers of the track that the line lost.
+    lost: BTreeSet<u16>,
+}
+
+impl Came {
+    fn of(raw: &Raw, line: &Line) -> Self {
+        let all = raw.lock().unwrap().clone();
+        let first = all[0].header.ssrc;
+        let (track, repairs) = all.into_iter().partition(|packet| packet.header.ssrc == first);
+        let lost = line.lost_packets().into_iter().filter(|(ssrc, _)| *ssrc == first);
+        let lost = lost.map(|(_, number)| number).collect();
+        Self { track, repairs, lost }
+    }
+
+    /// Numbers that the line lost, and that came all the same.
+    fn repaired(&self) -> BTreeSet<u16> {
+        let mut came: BTreeSet<u16> =
+            self.track.iter().map(|packet| packet.header.sequence_number).collect();
+        came.extend(self.repairs.iter().map(original));
+        came.intersection(&self.lost).copied().collect()
+    }
+}
+
+/// RFC 4588 §4: the number that the packet had.
+fn original(repair: &rtc::rtp::Packet) -> u16 {
+    u16::from_be_bytes([repair.payload[0], repair.payload[1]])
+}
+
+/// Plays behind a line that loses until so many packets have been repaired. That
+/// all are cannot be asked of a machine too busy to: its viewers are sent key
+/// frames alone, and what was lost before is not sent again.
+const REPAIRED: usize = 10;
+
+async fn repaired(rtx: bool) -> (String, Came) {
+    let (gateway, address) = Gateway::on_loopback().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, small(), None).run(10);
+    let line = Line::to(address, 7).await;
+    let (player, offer) = Player::offering(&[Video]).await;
+    assert!(offer.contains("rtx/90000"));
+    let offer = if rtx { offer } else { without_rtx(&offer) };
+    let url = format!("{}/yard/whep", gateway.url);
+    let mut player = player.go_behind(&line, &url, address, &offer, |_| true).await;
+    let first = |event| matches!(event, Event::Rtp("video", _)).then_some(());
+    player.until("a packet", first).await;
+    line.set(Weather { loss: 0.1, ..Weather::default() });
+    let begun = Instant::now();
+    loop {
+        watch(&mut player, &mut Screen::default(), Duration::from_millis(500)).await;
+        let came = Came::of(&player.raw, &line);
+        let again = came.repaired().len();
+        if again >= REPAIRED && came.lost.len() >= 2 * REPAIRED {
+            camera.abort();
+            return (player.answer, came);
+        }
+        let (waited, lost) = (begun.elapsed(), came.lost.len());
+        assert!(waited < Duration::from_secs(60), "{lost} lost, {again} sent again");
+    }
+}
+
+/// A packet or two a picture, and a key frame every two seconds.
+fn small() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| encode_as("320x180", "300k", 50, &["-profile:v", "baseline"]))
+}
+
+/// Every slice in these packets is one of the clip's.
+fn assert_whole(packets: impl Iterator<Item = rtc::rtp::Packet>) {
+    let clip = small().pictures.iter().flat_map(|picture| NalUnits::new(&picture.data));
+    let sent: HashSet<&[u8]> = clip.collect();
+    let mut packets: Vec<_> = packets.collect();
+    packets.sort_by_key(|packet| packet.header.sequence_number);
+    let mut slices = 0;
+    let next = |a: &rtc::rtp::Packet, b: &rtc::rtp::Packet| {
+        b.header.sequence_number == a.header.sequence_number.wrapping_add(1)
+    };
+    for run in packets.chunk_by(next) {
+        // From a picture's beginning on.
+        let marker = |packet: &rtc::rtp::Packet| packet.header.marker;
+        let Some(start) = run.iter().position(marker) else { continue };
+        let mut units = Depacketizer::default();
+        run[start + 1..].iter().for_each(|packet| units.push(packet));
+        for (_, unit) in &units.units {
+            let slice = matches!(unit[0] & 0x1f, 1 | 5);
+            slices += usize::from(slice);
+            assert!(!slice || sent.contains(&unit[..]), "a slice was mended wrongly");
+        }
+    }
+    assert!(slices > FPS as usize, "{slices} slices");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_offers_rtx_gets_repairs_on_a_stream_of_their_own() {
+    let (answer, came) = repaired(true).await;
+    let line = |what: &str| {
+        let found = answer.lines().find_map(|line| line.strip_prefix(what));
+        found.unwrap_or_else(|| panic!("no {what} in {answer}")).to_owned()
+    };
+    let (track, repairs) = (&came.track[0].header, &came.repairs[0].header);
+    // RFC 4588 §8.6, RFC 5576 §4.2.
+    assert_eq!(line(&format!("a=rtpmap:{} ", repairs.payload_type)), "rtx/90000");
+    let apt = line(&format!("a=fmtp:{} ", repairs.payload_type));
+    assert_eq!(apt, format!("apt={}", track.payload_type));
+    assert_eq!(line("a=ssrc-group:FID "), format!("{} {}", track.ssrc, repairs.ssrc));
+    let same = |one: &rtc::rtp::Packet| {
+        (one.header.ssrc, one.header.payload_type) == (repairs.ssrc, repairs.payload_type)
+    };
+    assert!(came.repairs.iter().all(same), "a third stream");
+
+    // What was lost comes there alone.
+    let on_track: BTreeSet<u16> = came.track.iter().map(|p| p.header.sequence_number).collect();
+    assert!(came.lost.is_disjoint(&on_track), "{:?}", came.lost);
+    let own: Vec<u16> = came.repairs.iter().map(|p| p.header.sequence_number).collect();
+    assert!(own.is_sorted_by(|a, b| a < b), "{own:?}");
+    let originals: BTreeSet<u16> = came.repairs.iter().map(original).collect();
+    assert!(originals.is_disjoint(&on_track), "{originals:?}");
+    // Behind their first two bytes they are what was lost.
+    let mended = came.repairs.iter().map(|repair| {
+        let mut packet = repair.clone();
+        packet.header.sequence_number = original(repair);
+        packet.payload = packet.payload.slice(2..);
+        packet
+    });
+    let mut seen = BTreeSet::new();
+    let mended: Vec<_> = mended.filter(|p| seen.insert(p.header.sequence_number)).collect();
+    assert_whole(came.track.iter().cloned().chain(mended));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_offer_rtx_gets_the_packets_again() {
+    let (answer, came) = repaired(false).await;
+    assert!(!answer.contains("rtx") && !answer.contains("FID"), "{answer}");
+    assert_eq!(came.repairs.len(), 0, "a second stream");
+    assert_whole(came.track.iter().cloned());
 }
 
 /// How long after publishing the whole of each picture is with the viewer.

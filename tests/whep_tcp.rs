@@ -4,15 +4,16 @@
 
 mod whep_support;
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use porthole::egress::whep::{Config, Metrics, Whep};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use whep_support::player::{Event, Player};
+use whep_support::player::{Event, Player, without_rtx};
 use whep_support::tcp::TcpPlayer;
-use whep_support::{Camera, Clip, Gateway, clip};
+use whep_support::{Camera, Clip, Gateway, clip, eventually};
 
 #[tokio::test]
 async fn a_viewer_on_tcp_alone_sees_every_packet() {
@@ -137,5 +138,34 @@ async fn udp_is_there_beside_it() {
     let (mut udp, offer) = Player::offering(&[Video]).await;
     udp.play(&url, &offer).await;
     udp.until("a packet", |event| matches!(event, Event::Rtp("video", _)).then_some(())).await;
+    camera.abort();
+}
+
+#[tokio::test]
+async fn pictures_come_over_ipv6_by_udp_and_by_tcp() {
+    // Where IPv4 is there, too.
+    let config = Config { listen: "[::]:0".parse().unwrap(), ..Config::default() };
+    let gateway = Gateway::with(config).await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, clip(), None).run(10);
+    let url = format!("{}/yard/whep", gateway.url);
+    let way = |wanted| {
+        let list = gateway.table.list();
+        let ways = list.iter().filter(|one| one.news.transport == Some(wanted));
+        ways.filter_map(|one| one.news.remote).map(|remote| remote.ip()).next()
+    };
+    let (mut udp, offer) = Player::offering_from("[::1]:0", &[Video]).await;
+    udp.play(&url, &without_rtx(&offer)).await;
+    let whole = |event| matches!(event, Event::Rtp("video", p) if p.header.marker).then_some(());
+    for _ in 0..10 {
+        udp.until("a picture", whole).await;
+    }
+    let here = Some(Ipv6Addr::LOCALHOST.into());
+    eventually("the table says how", || way("udp") == here).await;
+
+    let mut tcp = TcpPlayer::play_from(&url, Ipv6Addr::LOCALHOST.into()).await;
+    tcp.until(100).await;
+    assert!(tcp.packets.iter().filter(|packet| packet.header.marker).count() >= 10);
+    eventually("the table says how", || way("tcp") == here).await;
     camera.abort();
 }

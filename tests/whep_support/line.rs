@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// Longest queue before the narrow part; home routers have more.
 const QUEUE: Duration = Duration::from_millis(300);
 
+/// What is kept of a lost datagram: as much as an RTP header.
+const HEAD: usize = 12;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     /// Share of datagrams lost, 0 to 1.
@@ -25,7 +28,7 @@ pub(crate) struct Weather {
 
 pub(crate) struct Line {
     weather: Arc<Mutex<Weather>>,
-    lost: Arc<Mutex<u64>>,
+    lost: Arc<Mutex<Vec<Vec<u8>>>>,
     port: u16,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -53,7 +56,19 @@ impl Line {
 
     /// Datagrams that never reached the viewer.
     pub(crate) fn lost(&self) -> u64 {
-        *self.lost.lock().unwrap()
+        self.lost.lock().unwrap().len() as u64
+    }
+
+    /// Which of them were RTP: SSRC and number, which are for all to read.
+    pub(crate) fn lost_packets(&self) -> Vec<(u32, u16)> {
+        let lost = self.lost.lock().unwrap();
+        // RFC 7983 §7, RFC 5761 §4.
+        let rtp = |head: &&Vec<u8>| head[0] >> 6 == 2 && !(192..224).contains(&head[1]);
+        let read = |head: &Vec<u8>| {
+            let ssrc = u32::from_be_bytes(*head[8..].first_chunk().unwrap());
+            (ssrc, u16::from_be_bytes([head[2], head[3]]))
+        };
+        lost.iter().filter(|head| head.len() == HEAD).filter(rtp).map(read).collect()
     }
 
     /// The answer of a gateway at this port, with the line in its place.
@@ -84,7 +99,7 @@ async fn down(
     far: Arc<UdpSocket>,
     queue: mpsc::UnboundedSender<(Instant, Vec<u8>)>,
     weather: Arc<Mutex<Weather>>,
-    lost: Arc<Mutex<u64>>,
+    lost: Arc<Mutex<Vec<Vec<u8>>>>,
     mut seed: u64,
 ) {
     let mut buffer = [0; 2048];
@@ -96,7 +111,7 @@ async fn down(
         free = free.max(now);
         let full = weather.rate.is_some() && free - now > QUEUE;
         if weather.dead || full || random(&mut seed) < weather.loss {
-            *lost.lock().unwrap() += 1;
+            lost.lock().unwrap().push(buffer[..size.min(HEAD)].to_vec());
             continue;
         }
         if let Some(rate) = weather.rate {

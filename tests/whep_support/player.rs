@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use rtc::interceptor::{Attribute, Interceptor, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -41,14 +41,19 @@ pub(crate) struct Player {
     /// Where its session is, once there is one.
     pub(crate) session: Option<url::Url>,
     video: Option<Arc<dyn TrackRemote>>,
-    answer: String,
+    pub(crate) answer: String,
+    /// RTP packets as they came: the library puts those of RTX back where they
+    /// were missing.
+    pub(crate) raw: Raw,
 }
+
+pub(crate) type Raw = Arc<Mutex<Vec<rtc::rtp::Packet>>>;
 
 struct Handler(mpsc::UnboundedSender<Event>);
 
-/// Shows RTCP to the application; see the room's own.
+/// Shows RTCP to the application, and keeps all RTP.
 #[derive(Default)]
-struct Tap(VecDeque<TaggedPacket>, VecDeque<TaggedPacket>);
+struct Tap(VecDeque<TaggedPacket>, VecDeque<TaggedPacket>, Raw);
 
 impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
     type Rout = TaggedPacket;
@@ -58,6 +63,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
     type Time = Instant;
 
     fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Self::Error> {
+        if let Packet::Rtp(packet) = &packet.message.packet {
+            self.2.lock().unwrap().push(packet.clone());
+        }
         packet.message.add(Attribute::DeliverToApplication);
         self.0.push_back(packet);
         Ok(())
@@ -126,17 +134,24 @@ impl PeerConnectionEventHandler for Handler {
 impl Player {
     /// A player that would receive these kinds, and its offer.
     pub(crate) async fn offering(kinds: &[RtpCodecKind]) -> (Self, String) {
+        Self::offering_from("127.0.0.1:0", kinds).await
+    }
+
+    /// The same, which has that address alone.
+    pub(crate) async fn offering_from(ours: &str, kinds: &[RtpCodecKind]) -> (Self, String) {
+        let raw = Raw::default();
         let (sender, events) = mpsc::unbounded_channel();
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().unwrap();
         let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
-        let registry = registry.with(Slot::from(14_000), Tap::default());
+        let registry = registry
+            .with(Slot::from(14_000), Tap(VecDeque::new(), VecDeque::new(), Arc::clone(&raw)));
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(Handler(sender)))
             .with_runtime(default_runtime().unwrap())
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+            .with_udp_addrs(vec![ours.to_owned()])
             .build()
             .await
             .unwrap();
@@ -156,6 +171,7 @@ impl Player {
             session: None,
             video: None,
             answer: String::new(),
+            raw,
         };
         (player, offer.sdp)
     }
@@ -185,18 +201,29 @@ impl Player {
         kinds: &[RtpCodecKind],
         keep: impl Fn(&str) -> bool,
     ) -> Self {
-        let (mut player, offer) = Self::offering(kinds).await;
+        let (player, offer) = Self::offering(kinds).await;
+        player.go_behind(line, url, gateway, &without_rtx(&offer), keep).await
+    }
+
+    /// Plays `offer` behind `line`.
+    pub(crate) async fn go_behind(
+        mut self,
+        line: &Line,
+        url: &str,
+        gateway: SocketAddr,
+        offer: &str,
+        keep: impl Fn(&str) -> bool,
+    ) -> Self {
         let ours = |line: &&str| !line.starts_with("a=candidate:") && keep(line);
-        let offer = without_rtx(&offer);
         let offer: String = offer.lines().filter(ours).map(|line| format!("{line}\r\n")).collect();
-        let response = player.post(url, &offer).await;
+        let response = self.post(url, &offer).await;
         assert_eq!(response.status(), 201);
         let location = response.headers()["location"].to_str().unwrap();
-        player.session = Some(url::Url::parse(url).unwrap().join(location).unwrap());
-        let answer = line.redirect(&response.text().await.unwrap(), gateway);
-        let answer = RTCSessionDescription::answer(answer).unwrap();
-        player.connection.set_remote_description(answer).await.unwrap();
-        player
+        self.session = Some(url::Url::parse(url).unwrap().join(location).unwrap());
+        self.answer = line.redirect(&response.text().await.unwrap(), gateway);
+        let answer = RTCSessionDescription::answer(self.answer.clone()).unwrap();
+        self.connection.set_remote_description(answer).await.unwrap();
+        self
     }
 
     /// Begins an ICE restart; returns the fragment that says so.

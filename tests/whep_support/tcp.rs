@@ -1,7 +1,7 @@
 //! A viewer on TCP (RFC 6544, RFC 4571): the engine of the `rtc` crate, which is
 //! told that its datagrams travel over UDP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -32,6 +32,11 @@ impl TcpPlayer {
     /// Posts an offer, and connects to the address of the answer's first
     /// candidate over TCP.
     pub(crate) async fn play(url: &str) -> Self {
+        Self::play_from(url, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// The same from, and to, this address.
+    pub(crate) async fn play_from(url: &str, ip: IpAddr) -> Self {
         let now = Instant::now();
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
@@ -46,7 +51,7 @@ impl TcpPlayer {
         connection.add_transceiver_from_kind(RtpCodecKind::Video, None).unwrap();
         let offer = connection.create_offer(None).unwrap();
         connection.set_local_description(now, offer.clone()).unwrap();
-        let candidate = "candidate:1 1 udp 2130706431 127.0.0.1 9 typ host".to_owned();
+        let candidate = format!("candidate:1 1 udp 2130706431 {ip} 9 typ host");
         let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
         connection.add_local_candidate(candidate).unwrap();
 
@@ -56,11 +61,14 @@ impl TcpPlayer {
         let location = response.headers()["location"].to_str().unwrap();
         let session = url::Url::parse(url).unwrap().join(location).unwrap();
         let answer = response.text().await.unwrap();
-        let is_tcp = |line: &&str| line.starts_with("a=candidate:") && line.contains(" tcp ");
+        let there = format!(" {ip} ");
+        let is_tcp = |line: &&str| {
+            line.starts_with("a=candidate:") && line.contains(" tcp ") && line.contains(&there)
+        };
         let candidate = answer.lines().find(is_tcp).expect("a candidate over TCP");
         assert!(candidate.ends_with("typ host tcptype passive"), "{candidate}");
         let words: Vec<&str> = candidate.split(' ').collect();
-        let gateway: SocketAddr = format!("{}:{}", words[4], words[5]).parse().unwrap();
+        let gateway = SocketAddr::new(ip, words[5].parse().unwrap());
         let as_udp = candidate.replace(" tcp ", " udp ").replace(" tcptype passive", "");
         let lines =
             answer.lines().filter(|line| !line.starts_with("a=candidate:") || *line == candidate);
@@ -107,7 +115,7 @@ impl TcpPlayer {
             self.incoming.advance(2);
             let message = self.incoming.split_to(length);
             let transport = TransportContext {
-                local_addr: ([127, 0, 0, 1], 9).into(),
+                local_addr: SocketAddr::new(self.gateway.ip(), 9),
                 peer_addr: self.gateway,
                 transport_protocol: TransportProtocol::UDP,
                 ecn: None,
