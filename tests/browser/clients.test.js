@@ -99,16 +99,19 @@ for (const kinds of [undefined, "udp", "tcp"]) {
   });
 }
 
-test("@eyevinn/webrtc-player plays, which offers after gathering all candidates", async (context) => {
-  const page = await pageWith(context);
-  await page.evaluate(async (url) => {
-    const video = document.querySelector("video");
-    window.player = new window.clients.WebRTCPlayer({ video, type: "whep", iceServers: [] });
-    await window.player.load(new URL(url));
-  }, new URL(`${STREAM}/whep`, gateway.base).href);
-  await assertPlays(page);
-  await until("one session", async () => (await sessions()) === 1, 10_000);
-  await page.evaluate(() => window.player.destroy());
-  await until("the session's end", async () => (await sessions()) === 0, 15_000);
-  assert.deepEqual(page.complaints, []);
-});
+for (const kinds of [undefined, "udp", "tcp"]) {
+  test(`@eyevinn/webrtc-player plays${kinds ? `, over ${kinds} alone` : ""}, which offers after gathering all candidates`, async (context) => {
+    const page = await pageWith(context, kinds);
+    await page.evaluate(async (url) => {
+      const video = document.querySelector("video");
+      window.player = new window.clients.WebRTCPlayer({ video, type: "whep", iceServers: [] });
+      await window.player.load(new URL(url));
+    }, new URL(`${STREAM}/whep`, gateway.base).href);
+    await assertPlays(page);
+    if (kinds) assert.equal(await page.evaluate(protocol), kinds);
+    await until("one session", async () => (await sessions()) === 1, 10_000);
+    await page.evaluate(() => window.player.destroy());
+    await until("the session's end", async () => (await sessions()) === 0, 15_000);
+    assert.deepEqual(page.complaints, []);
+  });
+}

@@ -21,8 +21,8 @@ export const inbound = (page, kind = "video") =>
     return [...stats.values()].find((s) => s.type === "inbound-rtp" && s.kind === kind);
   }, kind);
 
-/** Opens a stream's page and waits until it plays by WebRTC. */
-export async function playing(browser, gateway, stream, before = () => {}) {
+/** Opens a stream's page and waits until it plays by WebRTC, for so many ms. */
+export async function playing(browser, gateway, stream, before = () => {}, timeout = 20_000) {
   const url = new URL(`${stream}/?mode=webrtc`, gateway.base).href;
   const page = await openPage(browser, url, {
     before: async (page) => {
@@ -30,7 +30,7 @@ export async function playing(browser, gateway, stream, before = () => {}) {
       await before(page);
     },
   });
-  await page.waitForSelector("porthole-camera[data-state=live]", { timeout: 20_000 });
+  await page.waitForSelector("porthole-camera[data-state=live]", { timeout });
   return page;
 }
 
