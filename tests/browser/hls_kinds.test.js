@@ -89,13 +89,16 @@ function index(gateway, kind, host = "127.0.0.1") {
 
 /** Waits for three segments and, where the playlist ends, a key frame that will be there
  *  for a while: players begin there, and where the next is more than two seconds ahead
- *  hls.js and shaka may wait for ever. */
-const key = (gateway, kind) =>
+ *  hls.js and shaka may wait for ever. Those that know no parts begin three segments before
+ *  (`back`), and in the middle of a group ffmpeg shows what it can and complains, as it does
+ *  of any other stream. */
+const key = (gateway, kind, back = 0) =>
   until(`${gateway}: a key frame of ${kind}`, async () => {
     const list = await (await fetch(new URL(`${kind}/hls/media.m3u8`, gateways[gateway].base))).text();
     const pieces = list.split("#EXTINF");
-    const parts = pieces.at(-1).split("#EXT-X-PART:");
-    return pieces.length > 3 && parts.length < 10 && /INDEPENDENT=YES/.test(parts[1]);
+    const parts = (at) => pieces.at(at).split("#EXT-X-PART:");
+    const begins = (at) => /INDEPENDENT=YES/.test(parts(at)[1]);
+    return pieces.length > 3 && parts(-1).length < 10 && begins(-1) && begins(-1 - back);
   }, 120_000);
 
 /** What a wall's videos have shown so far. */
@@ -153,7 +156,7 @@ async function wall(name, gateway) {
 
 /** What went wrong with a kind in a program that plays until it is ended. */
 async function watch(name, kind) {
-  await key("low", kind);
+  await key("low", kind, 3);
   const [program, ...args] = PROGRAMS[name](index("low", kind));
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise((resolve) => child.on("exit", resolve));
