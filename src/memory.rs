@@ -9,10 +9,15 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often somebody looks whether a crowd has left.
+/// How often somebody looks how many there are: a crowd need not stay for long.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two looks through the heap.
 const EVERY: Duration = Duration::from_secs(10);
+/// Once more so long after a crowd, for those who leave behind it one by one.
+const LATER: Duration = Duration::from_secs(30);
 /// So many people fewer are worth the milliseconds of a look through the heap:
 /// each has had some ten kilobytes.
 const CROWD: usize = 64;
@@ -28,19 +33,43 @@ pub(crate) fn fit<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
     }
 }
 
+/// When memory is to be given back.
+struct Crowd {
+    most: usize,
+    last: Option<Instant>,
+    again: Option<Instant>,
+}
+
+impl Crowd {
+    fn new(people: usize) -> Self {
+        Self { most: people, last: None, again: None }
+    }
+
+    /// Whether it is time, with so many `people` there `now`.
+    fn has_left(&mut self, now: Instant, people: usize) -> bool {
+        self.most = self.most.max(people);
+        let crowd = self.most - people >= CROWD;
+        let rested = self.last.is_none_or(|last| now >= last + EVERY);
+        let again = self.again.is_some_and(|again| now >= again);
+        let due = crowd && rested || again;
+        if due {
+            self.again = crowd.then_some(now + LATER);
+            (self.most, self.last) = (people, Some(now));
+        }
+        due
+    }
+}
+
 /// Gives memory back whenever [`CROWD`] of `people` (viewers and connections)
 /// have left, until `stop`.
 pub(crate) async fn give_back(people: impl Fn() -> usize, stop: CancellationToken) {
-    let mut most = people();
+    let mut crowd = Crowd::new(people());
     loop {
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => return,
         }
-        let now = people();
-        most = most.max(now);
-        if most - now >= CROWD {
-            most = now;
+        if crowd.has_left(Instant::now(), people()) {
             // It may take a while, and waits for whoever allocates.
             let _ = tokio::task::spawn_blocking(trim).await;
         }
@@ -81,6 +110,32 @@ mod tests {
         }
         assert!((FEW..FEW * 8).contains(&table.capacity()), "{}", table.capacity());
         assert_eq!(table.len(), 10);
+    }
+
+    #[test]
+    fn a_crowd_of_seconds_is_seen_and_so_are_those_who_leave_behind_it() {
+        let began = Instant::now();
+        let mut crowd = Crowd::new(3);
+        let there = |second| match second {
+            0..5 => 3,
+            5..8 => 3 + CROWD * 2,
+            8..20 => 2 + CROWD,
+            _ => 3,
+        };
+        let due = |second: &u64| {
+            crowd.has_left(began + LOOK * u32::try_from(*second).unwrap(), there(*second))
+        };
+        let seen: Vec<u64> = (0..100).filter(due).collect();
+        // As the first leave, and half a minute later: too few have left since
+        // then to be a crowd.
+        assert_eq!(seen, [8, 38]);
+        // One that goes on for long is no reason to do nothing else.
+        let mut crowd = Crowd::new(0);
+        let due = |second: &u64| {
+            let people = if second.is_multiple_of(2) { CROWD * 4 } else { 0 };
+            crowd.has_left(began + LOOK * u32::try_from(*second).unwrap(), people)
+        };
+        assert_eq!((0..60).filter(due).count(), 6);
     }
 
     #[cfg_attr(not(all(target_os = "linux", target_env = "gnu")), ignore = "glibc's alone")]
