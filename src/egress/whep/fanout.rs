@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ahead;
 use super::command::Command;
 use super::packetizer::Packets;
 use super::round::{Round, Seat};
@@ -127,7 +128,12 @@ impl Fanout {
 
     async fn offer(&mut self, of: Quality, packets: &Arc<Packets>) {
         let now = Instant::now();
-        for (id, seat) in &mut self.seats {
+        let mut seats = self.seats.iter_mut().peekable();
+        while let Some((id, seat)) = seats.next() {
+            // It comes while this one's picture is sealed and sent.
+            if let Some((_, next)) = seats.peek() {
+                ahead::fetch::<Seat>(next);
+            }
             self.round.look_after(*id, seat, now, |viewer, _| viewer.offer(now, of, packets)).await;
         }
         self.see_off().await;

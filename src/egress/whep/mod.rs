@@ -6,7 +6,8 @@
 //! `programme`, `sound`, `pace`, `place`, `newcomers`),
 //! frames as RTP payloads (`packetizer`, `narrowband`), the engine behind a narrow interface
 //! (`engine`, with `ice`, `dtls`, `srtp`, `sender` and `feedback`), and the one UDP
-//! port of all viewers (`socket`, `reader`, `switchboard`).
+//! port of all viewers (`socket`, `reader`, `switchboard`); `ahead` asks the
+//! cache for what comes next.
 //! Not here: cameras, transcoding, players.
 //!
 //! Promise: a viewer's first picture is the newest key frame there is, not the
@@ -16,6 +17,7 @@
 //! of viewers; for each of them it is sealed once, in the buffer it is sent from.
 
 mod addresses;
+mod ahead;
 mod answer;
 mod backlog;
 mod candidates;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ahead;
 use super::answer::{CNAME, Ssrcs};
 use super::codec::Offered;
 use super::feedback::Reception;
@@ -217,6 +218,9 @@ impl Sender {
         ticks: i64,
     ) -> usize {
         let (first, mut bytes) = (self.stream.index, 0);
+        if let Some(newest) = self.sent.back() {
+            ahead::fetch_behind(newest);
+        }
         let size: usize = packets.payloads[range.clone()].iter().map(Payload::size).sum();
         out.outbox.reserve(size + range.len() * OVERHEAD);
         let numbered = self.transport.as_ref().map_or(0, Transport::next);
