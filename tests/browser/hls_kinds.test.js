@@ -90,8 +90,7 @@ function index(gateway, kind, host = "127.0.0.1") {
 /** Waits for three segments and, where the playlist ends, a key frame that will be there
  *  for a while: players begin there, and where the next is more than two seconds ahead
  *  hls.js and shaka may wait for ever. Those that know no parts begin three segments before
- *  (`back`), and in the middle of a group ffmpeg shows what it can and complains, as it does
- *  of any other stream. */
+ *  (`back`); in the middle of a group ffmpeg shows what it can and complains. */
 const key = (gateway, kind, back = 0) =>
   until(`${gateway}: a key frame of ${kind}`, async () => {
     const list = await (await fetch(new URL(`${kind}/hls/media.m3u8`, gateways[gateway].base))).text();
