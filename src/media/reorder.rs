@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_vui_breaks_off_is_left_as_it_is() {
+        let (sps, _) = x264(&["-profile:v", "high", "-bf", "2"]);
+        let present = AvcSps::read(&sps).unwrap().vui.present;
+        let cut = escape(&unescape(&sps)[..present / 8 + 2]);
+        let info = AvcSps::read(&cut).unwrap();
+        assert_eq!((info.vui.present, info.vui.restriction), (present, None));
+        assert_eq!(ordered(&cut), None);
+    }
+
+    #[test]
     fn odd_ones_too_and_a_decoder_makes_the_same_pictures_of_them() {
         let signal = "sar=4/3:overscan=show:colorprim=bt709:transfer=bt709:colormatrix=bt709:\
             fullrange=on:chromaloc=1:videoformat=pal";
