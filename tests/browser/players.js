@@ -84,28 +84,25 @@ export async function startSite() {
         .catch(async ({ message }) => assert.fail(`${name}, ${url}: ${message}: ${await faults(page)}`));
       return page;
     },
-    /** A page in which the player `name` begins to play each of `urls`, by name;
+    /** A page whose `show(kind, url)` has the player `name` begin to play another one;
      *  `window.screens` has a video of each, with its `faults` and when it `waited`. */
-    async wall(browser, name, urls) {
+    async wall(browser, name) {
       const page = await openPage(browser, origin);
       await equip(page, name);
-      await page.evaluate(
-        async ([html, urls]) => {
-          document.body.style = "display: grid; grid-template-columns: repeat(4, 1fr); font: 12px sans-serif";
-          window.screens = {};
-          for (const [kind, url] of Object.entries(urls)) {
-            const figure = document.body.appendChild(document.createElement("figure"));
-            figure.style.margin = 0;
-            figure.innerHTML = `${html}<figcaption>${kind}</figcaption>`;
-            const video = figure.firstChild;
-            video.style = "width: 100%; aspect-ratio: 16/9";
-            const screen = (window.screens[kind] = { video, faults: [], waited: [] });
-            video.addEventListener("waiting", () => screen.waited.push(performance.now()));
-            screen.player = await player.start(video, url, (fault) => screen.faults.push(fault));
-          }
-        },
-        [VIDEO, urls],
-      );
+      await page.evaluate((html) => {
+        document.body.style = "display: grid; grid-template-columns: repeat(4, 1fr); font: 12px sans-serif";
+        window.screens = {};
+        window.show = async (kind, url) => {
+          const figure = document.body.appendChild(document.createElement("figure"));
+          figure.style.margin = 0;
+          figure.innerHTML = `${html}<figcaption>${kind}</figcaption>`;
+          const video = figure.firstChild;
+          video.style = "width: 100%; aspect-ratio: 16/9";
+          const screen = (window.screens[kind] = { video, faults: [], waited: [] });
+          video.addEventListener("waiting", () => screen.waited.push(performance.now()));
+          screen.player = await player.start(video, url, (fault) => screen.faults.push(fault));
+        };
+      }, VIDEO);
       return page;
     },
   };
