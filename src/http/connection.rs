@@ -121,19 +121,19 @@ where
     builder.header_read_timeout(None);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = house.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = activity.over(&HTTP1) => return Err(io::ErrorKind::TimedOut.into()),
-            }
+    let served = async {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = house.stop.cancelled() => connection.as_mut().graceful_shutdown(),
         }
-        () = activity.over(&HTTP1) => return Err(io::ErrorKind::TimedOut.into()),
+        connection.await
     };
-    ended.map_err(io::Error::other)
+    tokio::select! {
+        biased;
+        ended = served => ended.map_err(io::Error::other),
+        () = activity.over(&HTTP1) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 async fn http2<I, S: Shortcut>(
