@@ -232,19 +232,20 @@ fn max_age_of(age: Duration) -> HeaderValue {
 /// 404: it never was, or is no more. Cached for one target duration (§B.1).
 pub(super) fn gone(snapshot: Option<&Snapshot>) -> Response<Sent> {
     let max_age = snapshot.map(|snapshot| snapshot.targets.segment);
-    plain(StatusCode::NOT_FOUND, "This piece of the stream is not here, or no more.", max_age)
+    mistake(StatusCode::NOT_FOUND, "This piece of the stream is not here, or no more.", max_age)
 }
 
-/// A player's mistake, in words. The fault catalogue is about cameras and
-/// viewers; this is neither's.
-pub(super) fn plain(
+/// A player's mistake, in words, which may be cached for `max_age`. The fault
+/// catalogue is about cameras and viewers; this is neither's.
+pub(super) fn mistake(
     status: StatusCode,
     why: &'static str,
     max_age: Option<Duration>,
 ) -> Response<Sent> {
     let mut response = request_problem(status, why).map(Sent::from);
-    let cache = max_age.map_or(HeaderValue::from_static("no-store"), max_age_of);
-    response.headers_mut().insert(header::CACHE_CONTROL, cache);
+    if let Some(max_age) = max_age {
+        response.headers_mut().insert(header::CACHE_CONTROL, max_age_of(max_age));
+    }
     response
 }
 

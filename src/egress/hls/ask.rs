@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{Response, StatusCode};
 
-use super::answer::{Object, Wish, gone, plain};
+use super::answer::{Object, Wish, gone, mistake};
 use super::channel::Channel;
 use super::directives::Directives;
 use super::playlist::{self, Name, Report};
@@ -76,7 +76,7 @@ impl Ask {
         let snapshot =
             if begins { begun_snapshot(&channel).await? } else { first_snapshot(&channel).await? };
         let target = snapshot.targets.segment;
-        let bad = |why| Ok(plain(StatusCode::BAD_REQUEST, why, Some(target * 4)));
+        let bad = |why| Ok(mistake(StatusCode::BAD_REQUEST, why, Some(target * 4)));
         let asked = match directives {
             // A playlist that has ended is what it is (§6.2.5.2).
             _ if snapshot.ended => Directives::default(),

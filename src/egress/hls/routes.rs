@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use super::Hls;
-use super::answer::{Text, Wish, plain};
+use super::answer::{Text, Wish, mistake};
 use super::ask::Ask;
 use super::channel::Channel;
 use super::multivariant::{self, Variant};
@@ -141,7 +141,7 @@ async fn object(
 ) -> Result<Response, Problem> {
     let answer = match ask(deps, stream, quality, file, query, wish)? {
         Some(ask) => ask.answer(deps).await?,
-        None => plain(StatusCode::NOT_FOUND, "HLS has nothing of that name.", None),
+        None => mistake(StatusCode::NOT_FOUND, "HLS has nothing of that name.", None),
     };
     Ok(answer.map(Body::new))
 }
