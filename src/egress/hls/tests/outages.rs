@@ -27,7 +27,8 @@ fn an_equal_set_of_tracks_is_no_change() {
 }
 
 /// Twelve seconds of a camera, then nothing for `seconds`, then eight more.
-fn outage(show: &mut Show, seconds: i64) {
+fn outage(seconds: i64) -> Show {
+    let mut show = Show::new(vec![video(640), sound()]);
     for n in 0..500 {
         // Both tracks say so.
         let (at, back) =
@@ -36,12 +37,12 @@ fn outage(show: &mut Show, seconds: i64) {
         show.frame(1, at, FrameKind::Audio, back);
         show.frame(0, at, kind, back);
     }
+    show
 }
 
 #[test]
 fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
-    let mut show = Show::new(vec![video(640), sound()]);
-    outage(&mut show, 20);
+    let show = outage(20);
     let text = show.text();
     let read = Read::new(&text);
     let cut = read.segments.iter().position(|s| s.discontinuity).expect("a discontinuity");
@@ -60,8 +61,7 @@ fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
 
 #[test]
 fn gaps_never_take_more_than_half_the_window() {
-    let mut show = Show::new(vec![video(640), sound()]);
-    outage(&mut show, 3_600);
+    let show = outage(3_600);
     let text = show.text();
     let read = Read::new(&text);
     assert_eq!(read.segments.iter().filter(|s| s.gap).count(), 10, "{text}");
@@ -115,8 +115,7 @@ fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
 
 #[test]
 fn behind_an_outage_the_first_segment_ends_with_its_first_key_frame() {
-    let mut show = Show::new(vec![video(640), sound()]);
-    outage(&mut show, 20);
+    let show = outage(20);
     let text = show.text();
     let read = Read::new(&text);
     let cut = read.segments.iter().position(|s| s.discontinuity).unwrap();
