@@ -56,8 +56,9 @@ pub(super) struct Cutter {
     /// How many segments of this outage stand for what is missing.
     gaps: u32,
     most_gaps: u32,
-    /// The open segment is the first behind an outage.
-    returned: bool,
+    /// The open segment ends with the next key frame that is not in its first
+    /// part: it is the first behind an outage, or begins without one.
+    ends_with_key: bool,
 }
 
 struct Lanes {
@@ -90,7 +91,7 @@ impl Cutter {
             ended: None,
             gaps: 0,
             most_gaps: u32::try_from(most_gaps).unwrap_or(u32::MAX),
-            returned: false,
+            ends_with_key: false,
         }
     }
 
@@ -189,7 +190,7 @@ impl Cutter {
         let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
         self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next() });
         self.discontinuity = self.begun;
-        self.returned = self.gaps > 0;
+        self.ends_with_key = self.gaps > 0;
         (self.ended, self.gaps) = (None, 0);
     }
 
@@ -217,8 +218,9 @@ impl Cutter {
         // steps over a short one now and then, and stands still.
         let here = full || kind != MediaKind::Audio;
         // Behind an outage hls.js 1.7 begins with a segment that is complete.
+        // And who begins to play begins with a segment that has its key frame.
         let targets = &self.targets;
-        let least = if self.returned { targets.cut_part_after } else { targets.cut_after };
+        let least = if self.ends_with_key { targets.cut_part_after } else { targets.cut_after };
         if key && here && since(began) >= least {
             self.close_part(now, out);
             self.close_segment(out);
@@ -269,6 +271,7 @@ impl Cutter {
         let long = nanos(now.saturating_sub(began)) + self.targets.part > most;
         if long || self.segment_bytes > SEGMENT_BYTES {
             self.close_segment(out);
+            self.ends_with_key = true;
         }
     }
 
@@ -276,7 +279,7 @@ impl Cutter {
         if self.segment_began.take().is_some() {
             self.number += 1;
             self.segment_bytes = 0;
-            (self.opened, self.returned) = (true, false);
+            (self.opened, self.ends_with_key) = (true, false);
             out.push(Step::Close);
         }
     }

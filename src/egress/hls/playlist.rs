@@ -10,6 +10,7 @@ use time::macros::format_description;
 
 use super::segment::{Part, Segment};
 use super::snapshot::Snapshot;
+use super::targets::Targets;
 use crate::media::WallTime;
 
 /// What a URL below a stream's `hls/` names.
@@ -89,6 +90,33 @@ fn open_length(snapshot: &Snapshot) -> Duration {
     parts.map(|part| listed_length(part, snapshot.targets.part)).sum()
 }
 
+/// How far back from the end a player should begin (`EXT-X-START`, §4.4.2.2)
+/// where its hold-back is in a segment without a key frame up to there. A
+/// player begins to load with that segment, whose first pictures it then
+/// cannot show: hls.js 1.7 stood there for ever where `autoplay` was to start
+/// it, shaka-player 5.2 until the next key frame.
+fn start(snapshot: &Snapshot) -> Option<Duration> {
+    let Targets { part: most, interval, .. } = snapshot.targets;
+    let hold_back = snapshot.targets.hold_back();
+    let mut behind = Duration::ZERO;
+    let mut found_none = false;
+    for segment in snapshot.open.iter().chain(snapshot.listed().iter().rev()) {
+        for part in segment.parts.iter().rev() {
+            behind += listed_length(part, most);
+            // Into the part by a frame, wherever a player rounds.
+            let back = behind.saturating_sub(interval);
+            if part.independent && back >= hold_back {
+                return found_none.then_some(back);
+            }
+        }
+        if segment.head.gap || segment.head.discontinuity {
+            return None;
+        }
+        found_none = behind >= hold_back;
+    }
+    None
+}
+
 /// One late frame can last longer than a part may. The media says so, the
 /// playlist keeps its promise.
 fn listed_length(part: &Part, most: Duration) -> Duration {
@@ -163,6 +191,9 @@ fn write_media(
     writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", snapshot.discontinuities)?;
     if snapshot.independent {
         writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+    }
+    if let Some(back) = start(snapshot) {
+        writeln!(out, "#EXT-X-START:TIME-OFFSET=-{}", Seconds(back))?;
     }
     if skipped > 0 {
         writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;

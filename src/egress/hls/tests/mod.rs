@@ -198,6 +198,7 @@ impl Show {
             }
         }
         assert_eq!(read.hints.len(), usize::from(!now.ended), "one hint: {text}");
+        check_start(&now, &read, &text);
 
         if self.snapshot.is_some() {
             let old_text = std::mem::take(&mut self.old_text);
@@ -275,4 +276,35 @@ impl Show {
         };
         self.objects.values().map(tags).sum()
     }
+}
+
+/// A player that begins where it should has a key frame up to there in the
+/// segment that it loads, as far as there is one behind all that is missing.
+fn check_start(now: &Snapshot, read: &Read<'_>, text: &str) {
+    let hold_back = now.targets.hold_back().as_secs_f64();
+    let start = read.header.contains_key("#EXT-X-START");
+    let back = if start { -read.attribute("#EXT-X-START", "TIME-OFFSET") } else { hold_back };
+    assert!(back >= hold_back, "too near the end: {text}");
+
+    let mut behind = 0.0;
+    let mut keys = Vec::new();
+    let mut loaded = None;
+    let newest_first = now.open.iter().chain(now.listed().iter().rev());
+    for segment in newest_first {
+        let from = keys.len();
+        for part in segment.parts.iter().rev() {
+            behind += part.duration.min(now.targets.part).as_secs_f64();
+            keys.extend((part.independent && behind >= hold_back).then_some(behind));
+        }
+        if behind >= back && loaded.is_none() {
+            loaded = Some(keys[from..].iter().any(|key| *key >= back - 0.000_001));
+        }
+        if segment.head.gap || segment.head.discontinuity {
+            break;
+        }
+    }
+    let one_frame = now.targets.interval.as_secs_f64();
+    let any = keys.iter().any(|key| *key - one_frame >= hold_back);
+    assert!(!any || loaded == Some(true), "nothing to begin with {back} s back: {text}");
+    assert!(any || !start, "{text}");
 }

@@ -24,6 +24,7 @@ fn segments_begin_with_key_frames_and_have_four_parts() {
     let read = Read::new(&text);
     assert_eq!(read.first(), FIRST);
     assert_eq!(read.header["#EXT-X-INDEPENDENT-SEGMENTS"], "");
+    assert!(!read.header.contains_key("#EXT-X-START"), "{text}");
     assert_eq!(read.segments[0].map, Some(format!("i{FIRST}.mp4").as_str()));
     assert_eq!(read.segments[1].date_line, "2026-09-21T14:13:22.250Z");
     for segment in read.segments.iter().filter(|s| s.parts.len() == 4 && !s.uri.is_empty()) {
@@ -117,6 +118,21 @@ fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
 }
 
 #[test]
+fn a_segment_without_a_key_frame_ends_with_the_next() {
+    let mut show = Show::camera();
+    for n in 0..400 {
+        // The first segment is cut after six seconds.
+        let kind = if n % 160 == 0 { FrameKind::Key } else { FrameKind::Delta };
+        show.frame(0, n * 40, kind, false);
+    }
+    let text = show.text();
+    let read = Read::new(&text);
+    let lengths: Vec<f64> = read.segments.iter().filter_map(|s| s.duration).collect();
+    assert_eq!(lengths, [5.6, 0.8, 6.4], "{text}");
+    assert!(read.segments[2].parts[0].2, "{text}");
+}
+
+#[test]
 fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     let mut show = Show::camera();
     for n in 0..3_000 {
@@ -129,6 +145,16 @@ fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     assert!(read.segments.iter().all(|s| s.length() <= 12.0), "{text}");
     let longest = read.segments.iter().filter_map(|s| s.duration).fold(0.0, f64::max);
     assert!(longest > 11.0, "{text}");
+
+    // The first of them may take six seconds, the second twelve: 20.2 s back
+    // from the newest frame, which is not in a part yet, is the key frame.
+    let mut show = Show::camera();
+    for n in 0..507 {
+        show.frame(0, n * 40, if n == 0 { FrameKind::Key } else { FrameKind::Delta }, false);
+    }
+    let text = show.text();
+    let start = Read::new(&text).attribute("#EXT-X-START", "TIME-OFFSET");
+    assert!((-20.2..-19.7).contains(&start), "{text}");
 
     let mut show = Show::camera();
     for n in 0..160 {
