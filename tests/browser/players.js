@@ -84,8 +84,9 @@ export async function startSite() {
         .catch(async ({ message }) => assert.fail(`${name}, ${url}: ${message}: ${await faults(page)}`));
       return page;
     },
-    /** A page whose `show(kind, url)` has the player `name` begin to play another one;
-     *  `window.screens` has a video of each, with its `faults` and when it `waited`. */
+    /** A page whose `show(kind, url)` has the player `name` begin to play another one, or
+     *  the same anew; `window.screens` has a video of each, with its `faults` and when it
+     *  `waited`. */
     async wall(browser, name) {
       const page = await openPage(browser, origin);
       await equip(page, name);
@@ -93,6 +94,7 @@ export async function startSite() {
         document.body.style = "display: grid; grid-template-columns: repeat(4, 1fr); font: 12px sans-serif";
         window.screens = {};
         window.show = async (kind, url) => {
+          window.screens[kind]?.video.parentNode.remove();
           const figure = document.body.appendChild(document.createElement("figure"));
           figure.style.margin = 0;
           figure.innerHTML = `${html}<figcaption>${kind}</figcaption>`;
