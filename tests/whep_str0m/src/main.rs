@@ -1,9 +1,10 @@
-//! A WHEP viewer made of str0m: `whep-str0m HOST:PORT/PATH [udp|tcp]`.
+//! A WHEP viewer made of str0m: `whep-str0m HOST:PORT/PATH [udp|tcp|trickle]`.
 //!
 //! Plays until it has two seconds of pictures, the first of them a key frame,
 //! prints what it saw as JSON, ends the session by DELETE, and exits with 0;
 //! with 1 if they do not come within ten seconds. With `udp` or `tcp` it keeps
-//! only those candidates of the answer, and has no others of its own.
+//! only those candidates of the answer, and has no others of its own. With
+//! `trickle` its offer has none: they follow by PATCH (RFC 8840).
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -28,8 +29,10 @@ type Arrival = (Protocol, SocketAddr, SocketAddr, Vec<u8>);
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("usage: whep-str0m HOST:PORT/PATH [udp|tcp]")?;
-    let only = arguments.next();
+    let url = arguments.next().ok_or("usage: whep-str0m HOST:PORT/PATH [udp|tcp|trickle]")?;
+    let way = arguments.next();
+    let trickles = way.as_deref() == Some("trickle");
+    let only = way.filter(|_| !trickles);
     let (host, path) = url.split_once('/').ok_or("a path is missing")?;
     str0m::crypto::from_feature_flags().install_process_default();
 
@@ -37,18 +40,27 @@ fn main() -> Outcome<()> {
     let mut rtc = RtcConfig::new().build(begun);
     let (arrived, arrivals) = channel();
     let mut lines = Lines::new(arrived)?;
+    let mut candidates = Vec::new();
     if only.as_deref() != Some("tcp") {
-        rtc.add_local_candidate(Candidate::host(lines.udp.local_addr()?, "udp")?);
+        candidates.push(Candidate::host(lines.udp.local_addr()?, "udp")?);
     }
     if only.as_deref() != Some("udp") {
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
-        let active = Candidate::builder().tcp().host(address).tcptype(TcpType::Active).build()?;
-        rtc.add_local_candidate(active);
+        candidates.push(Candidate::builder().tcp().host(address).tcptype(TcpType::Active).build()?);
+    }
+    let late = if trickles { std::mem::take(&mut candidates) } else { Vec::new() };
+    for candidate in candidates {
+        rtc.add_local_candidate(candidate);
     }
     let mut changes = rtc.sdp_api();
     changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
     let (offer, pending) = changes.apply().ok_or("nothing to offer")?;
-    let (location, answer) = post(host, path, &offer.to_sdp_string())?;
+    let offer = offer.to_sdp_string();
+    if trickles && offer.contains("a=candidate") {
+        return Err("an offer that trickles has no candidates".into());
+    }
+    let (location, answer) = post(host, path, &offer)?;
+    let session = format!("{}/{location}", path.rsplit_once('/').map_or("", |(folder, _)| folder));
     let kept: String = answer
         .lines()
         .filter(|line| {
@@ -58,6 +70,10 @@ fn main() -> Outcome<()> {
         .map(|line| format!("{line}\r\n"))
         .collect();
     rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&kept)?)?;
+    for candidate in late {
+        trickle(host, &session, &offer, &candidate)?;
+        rtc.add_local_candidate(candidate);
+    }
 
     let mut pictures: Vec<(Duration, bool)> = Vec::new();
     while pictures.len() < PICTURES && begun.elapsed() < LIMIT && rtc.is_alive() {
@@ -77,8 +93,7 @@ fn main() -> Outcome<()> {
         let mut buffer = Vec::new();
         rtc.handle_input(next(&arrivals, deadline, &mut buffer)?)?;
     }
-    let resolved = format!("{}/{location}", path.rsplit_once('/').map_or("", |(folder, _)| folder));
-    let (status, _) = request(host, "DELETE", &resolved, "")?;
+    let (status, _) = request(host, "DELETE", &session, "application/sdp", "")?;
     let first = pictures.first().map_or(0, |(at, _)| at.as_millis());
     let key = pictures.first().is_some_and(|(_, key)| *key);
     println!(
@@ -164,7 +179,7 @@ impl Lines {
 
 /// Location and answer.
 fn post(host: &str, path: &str, offer: &str) -> Outcome<(String, String)> {
-    let (status, response) = request(host, "POST", path, offer)?;
+    let (status, response) = request(host, "POST", path, "application/sdp", offer)?;
     let (head, answer) = response.split_once("\r\n\r\n").ok_or("no body")?;
     if status != 201 {
         return Err(format!("{status}: {answer}").into());
@@ -176,14 +191,27 @@ fn post(host: &str, path: &str, offer: &str) -> Outcome<(String, String)> {
     Ok((location.ok_or("no Location")?, answer.to_owned()))
 }
 
-/// Status and everything, by HTTP/1.1 without chunks.
-fn request(host: &str, method: &str, path: &str, body: &str) -> Outcome<(u16, String)> {
+/// Tells the gateway one more candidate of who sent the `offer`.
+fn trickle(host: &str, session: &str, offer: &str, candidate: &Candidate) -> Outcome<()> {
+    let line = |name: &str| offer.lines().find(|line| line.starts_with(name)).ok_or("a poor offer");
+    let (ufrag, pwd) = (line("a=ice-ufrag:")?, line("a=ice-pwd:")?);
+    let (media, mid, candidate) = (line("m=")?, line("a=mid:")?, candidate.to_sdp_string());
+    let fragment = format!("{ufrag}\r\n{pwd}\r\n{media}\r\n{mid}\r\na={candidate}\r\n");
+    let kind = "application/trickle-ice-sdpfrag\r\nIf-Match: *";
+    match request(host, "PATCH", session, kind, &fragment)? {
+        (204, _) => Ok(()),
+        (status, response) => Err(format!("PATCH: {status}: {response}").into()),
+    }
+}
+
+/// Status and everything, by HTTP/1.1 without chunks; `kind` of content.
+fn request(host: &str, method: &str, path: &str, kind: &str, body: &str) -> Outcome<(u16, String)> {
     let mut stream = TcpStream::connect(host)?;
     let size = body.len();
     write!(
         stream,
         "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-         Content-Type: application/sdp\r\nContent-Length: {size}\r\n\r\n{body}"
+         Content-Type: {kind}\r\nContent-Length: {size}\r\n\r\n{body}"
     )?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
