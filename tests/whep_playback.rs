@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use porthole::media::{AvcSps, Codec, NalUnits, WallTime};
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
-use whep_support::player::{Depacketizer, Event, Player, without_rtx};
+use webrtc::peer_connection::RTCSessionDescription;
+use whep_support::player::{Depacketizer, Event, Player, fragment_of, without_rtx};
 use whep_support::{Camera, Clip, FPS, Gateway, clip, encode, encode_as, eventually, silent};
 
 /// Pictures already published when the viewer comes: 6 s into a group of 10 s.
@@ -272,6 +273,34 @@ async fn packets_are_understood_after_the_sequence_number_has_wrapped() {
         }
     }
     assert!(newest.wrapping_sub(first) < 10_000, "it has wrapped");
+}
+
+#[tokio::test]
+async fn candidates_that_come_one_by_one_are_called() {
+    let gateway = Gateway::start().await;
+    let (_stream, publisher) = gateway.stream("yard");
+    let camera = Camera::new(publisher, clip(), None).run(10);
+    let (mut player, offer) = Player::offering(&[Video]).await;
+    assert!(!offer.contains("a=candidate:"), "{offer}");
+    let post = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
+    let created = player.post(post.as_str(), &offer).await;
+    let session = post.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let etag = created.headers()["etag"].clone();
+    // The player knows nobody to call.
+    let answer = created.text().await.unwrap();
+    let known = answer.lines().filter(|line| !line.starts_with("a=candidate:"));
+    let answer: String = known.map(|line| format!("{line}\r\n")).collect();
+    let answer = RTCSessionDescription::answer(answer).unwrap();
+    player.connection.set_remote_description(answer).await.unwrap();
+
+    let candidate = |event| if let Event::Candidate(line) = event { Some(line) } else { None };
+    let candidate = player.until("a candidate", candidate).await;
+    let fragment = format!("{}a={candidate}\r\n", fragment_of(&offer));
+    let request = player.http.patch(session).header("if-match", etag).body(fragment);
+    let request = request.header("content-type", "application/trickle-ice-sdpfrag");
+    assert_eq!(request.send().await.unwrap().status(), 204);
+    video(&mut player).await;
+    camera.abort();
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCPeerConnectionState, RTCSessionDescription, Registry, register_default_interceptors,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, Registry,
+    register_default_interceptors,
 };
 use webrtc::runtime::default_runtime;
 
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     Rtp(&'static str, rtc::rtp::Packet),
     Rtcp(&'static str, Vec<Box<dyn rtc::rtcp::Packet>>),
     Track(&'static str, Arc<dyn TrackRemote>),
+    /// A candidate of its own, as an `a=` line has it.
+    Candidate(String),
 }
 
 pub(crate) struct Player {
@@ -103,6 +106,17 @@ impl PeerConnectionEventHandler for Handler {
     {
         Box::pin(async move {
             let _ = self.0.send(Event::State(state));
+        })
+    }
+
+    fn on_ice_candidate<'s, 'a>(&'s self, event: RTCPeerConnectionIceEvent) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let candidate = event.candidate.to_json().unwrap().candidate;
+            let _ = self.0.send(Event::Candidate(candidate));
         })
     }
 
@@ -231,9 +245,7 @@ impl Player {
         let options = RTCOfferOptions { ice_restart: true };
         let offer = self.connection.create_offer(Some(options)).await.unwrap();
         self.connection.set_local_description(offer.clone()).await.unwrap();
-        let wanted = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:"];
-        let lines = offer.sdp.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
-        lines.map(|line| format!("{line}\r\n")).collect()
+        fragment_of(&offer.sdp)
     }
 
     /// Ends it: the answer is the first one, with the credentials of `reply`.
@@ -293,6 +305,13 @@ impl Player {
             }
         }
     }
+}
+
+/// What a fragment (RFC 8840) says of the session of an `offer`.
+pub(crate) fn fragment_of(offer: &str) -> String {
+    let wanted = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:"];
+    let lines = offer.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w)));
+    lines.map(|line| format!("{line}\r\n")).collect()
 }
 
 /// An offer without RTX, which the `webrtc` crate does not put back in its place:
