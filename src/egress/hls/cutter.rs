@@ -77,9 +77,10 @@ impl Cutter {
             targets,
             origin: origin(first),
             lanes: None,
-            // Segments last a second at the least, those that a reconnect or
-            // a new setting cuts short a tenth of it all in all. So numbers
-            // fall behind the clock, and a restart begins above all it used.
+            // Segments last a second at the least, those that a reconnect, a
+            // new setting or a late key frame cuts short a tenth of it all in
+            // all. So numbers fall behind the clock, and a restart begins
+            // above all it used.
             number: ((wall_ms / NUMBER_MS) as u64).max(unused),
             fragments: 0,
             segment_began: None,
