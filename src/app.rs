@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use axum::http::StatusCode;
 use axum::{Router, response::IntoResponse};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -129,10 +130,6 @@ impl App {
         let sessions = http::SessionMetrics::register(&families)?;
         let sessions_table = sessions.table();
 
-        let (open, table) = (http_metrics.clone(), sessions.table());
-        let people = move || table.count() + open.open("viewer");
-        tasks.spawn(memory::give_back(people, stop.clone()));
-
         let registry = Arc::new(bus::Registry::new());
         families.register(Box::new(StreamsCollector::new(Arc::clone(&registry))?))?;
         let access = Access::new(config.access.clone(), AuthMetrics::register(&families)?);
@@ -156,13 +153,19 @@ impl App {
             tasks.spawn(tls::keep_fresh(tls, files, stop.clone()));
         }
 
+        let pullers = Arc::new(Pullers::start()?);
+        let (open, table) = (http_metrics.clone(), sessions.table());
+        let people = move || table.count() + open.open("viewer");
+        let runtimes = whep.runtimes().chain(pullers.runtimes()).chain([Handle::current()]);
+        tasks.spawn(memory::give_back(people, runtimes.collect(), stop.clone()));
+
         let embed = config.embed.clone();
         let streams = Streams {
             registry: registry.clone(),
             hls: hls.clone(),
             pictures: pictures.clone(),
             bus: bus_metrics,
-            pullers: Arc::new(Pullers::start()?),
+            pullers,
             ingest: ingest_metrics,
             sessions: sessions.clone(),
             stop: stop.clone(),

@@ -47,6 +47,11 @@ impl Threads {
         &self.threads[number % self.threads.len()].runtime
     }
 
+    /// Those of all threads.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Handle> {
+        self.threads.iter().map(|thread| thread.runtime.clone())
+    }
+
     /// Tasks of all threads.
     pub(crate) fn tasks(&self) -> usize {
         self.threads.iter().map(|thread| thread.runtime.metrics().num_alive_tasks()).sum()

@@ -70,6 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "ingest",
             "media",
+            "memory",
             "secret",
         ],
     ),

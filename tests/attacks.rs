@@ -43,7 +43,7 @@ impl Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_porthole"))
             .arg("demo")
             .env_clear()
-            // As the image and the unit set it, to see what it makes of the memory.
+            // To see what it makes of the memory.
             .envs(std::env::var_os(TUNABLES).map(|value| (TUNABLES, value)))
             .env("PORTHOLE__LISTEN", "127.0.0.1:0")
             .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::memory;
+
 /// Done.
 pub const DONE: u8 = 0;
 /// Wrong arguments (`clap` exits with it by itself).
@@ -58,6 +60,7 @@ enum Command {
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    memory::share_heaps();
     logging::start(arguments.log_format);
     let code = match arguments.command {
         Command::Serve(serve) => serve.run(),

@@ -37,6 +37,11 @@ impl Pullers {
         Ok(Self { threads, cameras: AtomicUsize::new(0) })
     }
 
+    /// Their runtimes.
+    pub(crate) fn runtimes(&self) -> impl Iterator<Item = tokio::runtime::Handle> {
+        self.threads.all()
+    }
+
     /// As [`supervise`], on one of them.
     pub fn supervise(
         &self,

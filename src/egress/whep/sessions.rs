@@ -100,6 +100,11 @@ impl Whep {
         self.shared.board().len()
     }
 
+    /// Runtimes of its threads.
+    pub(crate) fn runtimes(&self) -> impl Iterator<Item = tokio::runtime::Handle> {
+        self.threads.all()
+    }
+
     /// Tasks there are now; two where nobody watches.
     pub fn tasks(&self) -> usize {
         self.threads.tasks()
