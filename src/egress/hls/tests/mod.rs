@@ -8,6 +8,7 @@ mod rhythms;
 mod rules;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -135,9 +136,14 @@ impl Show {
     }
 
     /// Frames from `range` (in pictures) of a camera as [`Show::camera`].
-    fn play(&mut self, range: std::ops::Range<i64>) {
+    fn play(&mut self, range: Range<i64>) {
+        self.play_groups(50, range);
+    }
+
+    /// The same, with groups of that many pictures.
+    fn play_groups(&mut self, pictures: i64, range: Range<i64>) {
         for n in range {
-            let kind = if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
+            let kind = if n % pictures == 0 { FrameKind::Key } else { FrameKind::Delta };
             self.frame(0, n * 40, kind, false);
         }
     }

@@ -107,11 +107,8 @@ fn a_stream_of_many_bytes_has_a_shorter_window_and_the_newest_segments() {
 fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
     let mut show = Show::camera();
     show.key_bytes = SEGMENT_BYTES / 3;
-    for n in 0..150 {
-        // A key frame each fifth of a second is too often to cut at.
-        let kind = if n % 5 == 0 { FrameKind::Key } else { FrameKind::Delta };
-        show.frame(0, n * 40, kind, false);
-    }
+    // A key frame each fifth of a second is too often to cut at.
+    show.play_groups(5, 0..150);
     let largest = show.now().segments.iter().map(|segment| segment.bytes).max().unwrap();
     assert!(largest < SEGMENT_BYTES * 5 / 2, "{largest}");
     assert!(show.store.bytes() <= MOST_BYTES, "{}", show.store.bytes());
@@ -120,11 +117,8 @@ fn a_segment_beyond_measure_is_cut_before_its_key_frame() {
 #[test]
 fn a_segment_without_a_key_frame_ends_with_the_next() {
     let mut show = Show::camera();
-    for n in 0..400 {
-        // The first segment is cut after six seconds.
-        let kind = if n % 160 == 0 { FrameKind::Key } else { FrameKind::Delta };
-        show.frame(0, n * 40, kind, false);
-    }
+    // The first segment is cut after six seconds.
+    show.play_groups(160, 0..400);
     let text = show.text();
     let read = Read::new(&text);
     let lengths: Vec<f64> = read.segments.iter().filter_map(|s| s.duration).collect();
@@ -135,10 +129,7 @@ fn a_segment_without_a_key_frame_ends_with_the_next() {
 #[test]
 fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     let mut show = Show::camera();
-    for n in 0..3_000 {
-        let kind = if n % 750 == 0 { FrameKind::Key } else { FrameKind::Delta };
-        show.frame(0, n * 40, kind, false);
-    }
+    show.play_groups(750, 0..3_000);
     let text = show.text();
     let read = Read::new(&text);
     assert!(!read.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS"));
@@ -149,17 +140,13 @@ fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
     // The first of them may take six seconds, the second twelve: 20.2 s back
     // from the newest frame, which is not in a part yet, is the key frame.
     let mut show = Show::camera();
-    for n in 0..507 {
-        show.frame(0, n * 40, if n == 0 { FrameKind::Key } else { FrameKind::Delta }, false);
-    }
+    show.play_groups(1_000, 0..507);
     let text = show.text();
     let start = Read::new(&text).attribute("#EXT-X-START", "TIME-OFFSET");
     assert!((-20.2..-19.7).contains(&start), "{text}");
 
     let mut show = Show::camera();
-    for n in 0..160 {
-        show.frame(0, n * 40, if n == 0 { FrameKind::Key } else { FrameKind::Delta }, false);
-    }
+    show.play_groups(1_000, 0..160);
     let text = show.text();
     assert_eq!(text.matches("#EXTINF").count(), 1, "nobody waits for the first one: {text}");
 }
@@ -190,10 +177,7 @@ fn a_restart_begins_above_all_numbers_used_however_short_the_segments() {
     assert!(used > FIRST + 80, "{used}");
 
     let mut again = Show::camera();
-    for n in 1_501..1_700 {
-        let kind = if n % 25 == 0 { FrameKind::Key } else { FrameKind::Delta };
-        again.frame(0, n * 40, kind, false);
-    }
+    again.play_groups(25, 1_501..1_700);
     let first = again.now().segments[0].head.number;
     assert!(first > used, "{first} after {used}");
 }
@@ -300,10 +284,7 @@ fn bandwidth_is_the_peak_of_what_makes_up_a_target_duration() {
     assert!(peak > usual && (peak as f64) < alone, "{usual} {peak} {alone}");
     // …and a peak stays one when it has left the playlist.
     show.key_bytes = 400;
-    for n in 511..25 * 120 {
-        let kind = if n % 50 == 0 { FrameKind::Key } else { FrameKind::Delta };
-        show.frame(0, n * 40, kind, false);
-    }
+    show.play(511..25 * 120);
     assert_eq!(show.now().peak_rate(), peak.max(show.now().peak_rate()));
     assert!(show.now().peak_rate() >= peak);
 }
