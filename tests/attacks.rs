@@ -27,8 +27,6 @@ use whep_support::player::{Event, Player};
 const WARM: Duration = Duration::from_secs(10);
 /// So soon what a crowd had is given back.
 const AFTER: Duration = Duration::from_secs(12);
-/// What the C library is told of its heap.
-const TUNABLES: &str = "GLIBC_TUNABLES";
 /// Offers a second.
 const RATE: f64 = 200.0;
 
@@ -43,8 +41,6 @@ impl Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_porthole"))
             .arg("demo")
             .env_clear()
-            // To see what it makes of the memory.
-            .envs(std::env::var_os(TUNABLES).map(|value| (TUNABLES, value)))
             .env("PORTHOLE__LISTEN", "127.0.0.1:0")
             .env("PORTHOLE__ADMIN__LISTEN", "127.0.0.1:0")
             .env("PORTHOLE__WEBRTC__LISTEN", "127.0.0.1:0")
