@@ -19,6 +19,7 @@ use reqwest::{Client, Method};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use table_support::Document;
 use whep_support::player::{Event, Player};
+use whep_support::session_of;
 
 /// Families that show nothing before what they count has happened: a series
 /// for each reason would be five more about every stream; nobody is refused
@@ -55,7 +56,7 @@ impl Watched {
     async fn watch(&self) {
         let (mut player, offer) = Player::offering(&[Video, Audio]).await;
         let url = format!("{}/demo/whep", self.base);
-        let location = player.play(&url, &offer).await["location"].to_str().unwrap().to_owned();
+        let session = session_of(&url, &player.play(&url, &offer).await);
         let picture = |event| matches!(event, Event::Rtp("video", _)).then_some(());
         player.until("a packet of the picture", picture).await;
 
@@ -75,7 +76,6 @@ impl Watched {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let session = reqwest::Url::parse(&url).unwrap().join(&location).unwrap();
         let left = Client::new().delete(session).send().await.unwrap();
         assert!(left.status().is_success(), "{left:?}");
     }

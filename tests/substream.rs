@@ -13,6 +13,7 @@ use porthole::app::Exit;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use serde_json::Value;
 use whep_support::player::{Event, Player};
+use whep_support::session_of;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_substream_is_pulled_while_watched_and_chosen_by_word() {
@@ -47,17 +48,17 @@ async fn a_substream_is_pulled_while_watched_and_chosen_by_word() {
     assert_eq!(camera.playing("sub"), 0, "nobody has watched it yet");
 
     // WebRTC.
-    let headers = player.play(&format!("{base}/yard/whep?quality=sub"), &offer).await;
+    let post = format!("{base}/yard/whep?quality=sub");
+    let session = session_of(&post, &player.play(&post, &offer).await);
     player.until("a picture", |event| matches!(event, Event::Rtp("video", _)).then_some(())).await;
     assert_eq!((camera.playing("main"), camera.playing("sub")), (1, 1));
     let yard = listed(&base, "yard", |yard| yard["substream"]["state"] == "live").await;
     assert_eq!(yard["substream"]["tracks"][0]["width"], 1280, "{yard}");
 
     // HLS, which it is kept by from here on.
-    let session = headers["location"].to_str().unwrap().to_owned();
     let (status, index) = get(&format!("{base}/yard/index.m3u8?quality=sub")).await;
     assert_eq!((status, uri(&index).starts_with("hls/sub/")), (200, true), "{index}");
-    let deleted = reqwest::Client::new().delete(format!("{base}/yard/{session}")).send().await;
+    let deleted = reqwest::Client::new().delete(session).send().await;
     assert_eq!(deleted.unwrap().status(), 200, "the session is the stream's, whatever its quality");
     let media = format!("{base}/yard/{}", uri(&index));
     let (status, playlist) = get(&media).await;

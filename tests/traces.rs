@@ -17,6 +17,7 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use whep_support::player::{Event, Player};
+use whep_support::session_of;
 
 /// Longest wait for anything; reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,9 +120,7 @@ async fn each_session_and_each_connect_is_one_trace() {
     let request = client.post(&url).header("content-type", "application/sdp").body(offer);
     let created = request.send().await.unwrap();
     assert_eq!(created.status(), 201);
-    let location = created.headers()["location"].to_str().unwrap();
-    let location = reqwest::Url::parse(&url).unwrap().join(location).unwrap();
-    client.delete(location).send().await.unwrap();
+    client.delete(session_of(&url, created.headers())).send().await.unwrap();
     let left = |span: &Value| is(span, "whep", "demo") && span["status"]["code"] == 2;
     let (_, steps) = collector.root(left).await;
     assert_eq!(steps, ["connect"]);

@@ -14,7 +14,7 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use whep_support::player::Player;
-use whep_support::{Camera, Clip, Gateway, clip, encode, eventually, silent};
+use whep_support::{Camera, Clip, Gateway, clip, encode, eventually, session_of, silent};
 
 /// Status, code and detail of a problem document.
 async fn problem(response: Response) -> (u16, String, String) {
@@ -87,7 +87,7 @@ async fn the_urls_say_what_they_are_and_what_they_take() {
     let (player, offer) = Player::offering(&[Video]).await;
     let endpoint = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
     let created = player.post(endpoint.as_str(), &offer).await;
-    let session = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let session = session_of(endpoint.as_str(), created.headers());
     let ask = async |method: Method, url: &url::Url| {
         let response = player.http.request(method, url.clone()).send().await.unwrap();
         let headers = response.headers().clone();
@@ -131,7 +131,7 @@ async fn a_session_that_was_ended_is_gone_at_once() {
     let (player, offer) = Player::offering(&[Video]).await;
     let endpoint = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
     let created = player.post(endpoint.as_str(), &offer).await;
-    let session = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let session = session_of(endpoint.as_str(), created.headers());
     // In one packet: the session's task has no time to forget it in between.
     let host = session.authority().to_owned();
     let request =
@@ -347,8 +347,7 @@ async fn a_viewer_makes_us_check_sixteen_addresses_however_often_it_asks() {
     let (player, offer) = Player::offering(&[Video]).await;
     let post = format!("{}/yard/whep", gateway.url);
     let created = player.post(&post, &offer).await;
-    let session = url::Url::parse(&post).unwrap();
-    let session = session.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let session = session_of(&post, created.headers());
     let mut targets = Vec::new();
     for _ in 0..30 {
         targets.push(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
@@ -389,8 +388,7 @@ async fn candidates_and_ice_restarts_follow_the_rules_of_etags() {
     let post = format!("{}/yard/whep", gateway.url);
     let created = player.post(&post, &offer).await;
     let etag = created.headers()["etag"].to_str().unwrap().to_owned();
-    let session = url::Url::parse(&post).unwrap();
-    let session = session.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let session = session_of(&post, created.headers());
     let ufrag = offer.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap();
     let patch = |kind: &str, tag: Option<&str>, ufrag: &str| {
         let body = format!(

@@ -12,7 +12,9 @@ use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::{Audio, Video};
 use webrtc::peer_connection::RTCSessionDescription;
 use whep_support::player::{Depacketizer, Event, Player, fragment_of, without_rtx};
-use whep_support::{Camera, Clip, FPS, Gateway, clip, encode, encode_as, eventually, silent};
+use whep_support::{
+    Camera, Clip, FPS, Gateway, clip, encode, encode_as, eventually, session_of, silent,
+};
 
 /// Pictures already published when the viewer comes: 6 s into a group of 10 s.
 const PAST: usize = 6 * FPS as usize;
@@ -175,8 +177,7 @@ async fn delete_ends_the_session_on_both_sides() {
     assert_eq!(*stream.watch_interest().borrow(), 1);
 
     // As a browser resolves it, against the address it posted to.
-    let location = headers["location"].to_str().unwrap();
-    let session = url::Url::parse(&post).unwrap().join(location).unwrap();
+    let session = session_of(&post, &headers);
     assert!(session.path().starts_with("/cams/yard/whep/"), "{session}");
     let deleted = player.http.delete(session.clone()).send().await.unwrap();
     assert_eq!(deleted.status(), 200);
@@ -282,9 +283,9 @@ async fn candidates_that_come_one_by_one_are_called() {
     let camera = Camera::new(publisher, clip(), None).run(10);
     let (mut player, offer) = Player::offering(&[Video]).await;
     assert!(!offer.contains("a=candidate:"), "{offer}");
-    let post = url::Url::parse(&format!("{}/yard/whep", gateway.url)).unwrap();
-    let created = player.post(post.as_str(), &offer).await;
-    let session = post.join(created.headers()["location"].to_str().unwrap()).unwrap();
+    let post = format!("{}/yard/whep", gateway.url);
+    let created = player.post(&post, &offer).await;
+    let session = session_of(&post, created.headers());
     let etag = created.headers()["etag"].clone();
     // The player knows nobody to call.
     let answer = created.text().await.unwrap();
@@ -313,8 +314,7 @@ async fn a_restart_of_ice_finds_a_path_while_the_picture_goes_on() {
     let headers = player.play(&post, &offer).await;
     video(&mut player).await;
 
-    let session = url::Url::parse(&post).unwrap();
-    let session = session.join(headers["location"].to_str().unwrap()).unwrap();
+    let session = session_of(&post, &headers);
     let again = player.restart().await;
     let request = player.http.patch(session).header("if-match", "*").body(again);
     let request = request.header("content-type", "application/trickle-ice-sdpfrag");

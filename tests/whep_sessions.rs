@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use tokio::runtime::{Handle, Runtime};
 use whep_support::player::{Event, Player};
-use whep_support::{Camera, Gateway, clip};
+use whep_support::{Camera, Gateway, clip, session_of};
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,7 @@ async fn come_and_go(url: &str, offer: &str, sessions: usize) {
                 let request = http.post(&url).header("content-type", "application/sdp");
                 let created = request.body(offer.clone()).send().await.unwrap();
                 assert_eq!(created.status(), 201);
-                let location = created.headers()["location"].to_str().unwrap();
-                let session = url::Url::parse(&url).unwrap().join(location).unwrap();
+                let session = session_of(&url, created.headers());
                 created.bytes().await.unwrap();
                 assert_eq!(http.delete(session).send().await.unwrap().status(), 200);
             }

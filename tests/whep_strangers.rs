@@ -18,7 +18,7 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use whep_support::player::Player;
-use whep_support::{Camera, Gateway, clip};
+use whep_support::{Camera, Gateway, clip, session_of};
 
 /// What a stranger gets to hear in that time is an answer, if anything.
 const SOON: Duration = Duration::from_millis(300);
@@ -219,7 +219,7 @@ async fn a_session_is_its_principals_whoever_else_knows_its_url() {
     {
         let created = ask(Method::POST, &endpoint, owner, &offer).await;
         assert_eq!(created.status(), 201);
-        let session = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+        let session = session_of(endpoint.as_str(), created.headers());
         let candidate = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n";
         for other in others {
             for method in [Method::GET, Method::PATCH, Method::DELETE] {
@@ -245,7 +245,7 @@ async fn offers_whose_viewers_never_come_make_room_and_those_heard_of_stay() {
     let post = async || {
         let created = player.post(endpoint.as_str(), &offer).await;
         assert_eq!(created.status(), 201);
-        let url = endpoint.join(created.headers()["location"].to_str().unwrap()).unwrap();
+        let url = session_of(endpoint.as_str(), created.headers());
         (url, Session::of(&offer, &created.text().await.unwrap()))
     };
     let is_there =

@@ -19,9 +19,17 @@ use porthole::media::{
     Avc, AvcSps, ClockRate, Codec, Draft, FrameKind, G711Law, MediaTime, StreamName, Track,
     TrackId, Tracks, WallTime, length_prefixed, unescape,
 };
+use reqwest::header::HeaderMap;
+use url::Url;
 
 /// Pictures a second of every clip.
 pub(crate) const FPS: i64 = 25;
+
+/// The session that these headers of an answer to `posted` name.
+pub(crate) fn session_of(posted: &str, headers: &HeaderMap) -> Url {
+    let location = headers["location"].to_str().unwrap();
+    Url::parse(posted).unwrap().join(location).unwrap()
+}
 
 pub(crate) struct Gateway {
     pub(crate) registry: Arc<Registry>,

@@ -25,6 +25,7 @@ use webrtc::peer_connection::{
 use webrtc::runtime::default_runtime;
 
 use super::line::Line;
+use super::session_of;
 
 /// What a viewer sees.
 pub(crate) enum Event {
@@ -232,8 +233,7 @@ impl Player {
         let offer: String = offer.lines().filter(ours).map(|line| format!("{line}\r\n")).collect();
         let response = self.post(url, &offer).await;
         assert_eq!(response.status(), 201);
-        let location = response.headers()["location"].to_str().unwrap();
-        self.session = Some(url::Url::parse(url).unwrap().join(location).unwrap());
+        self.session = Some(session_of(url, response.headers()));
         self.answer = line.redirect(&response.text().await.unwrap(), gateway);
         let answer = RTCSessionDescription::answer(self.answer.clone()).unwrap();
         self.connection.set_remote_description(answer).await.unwrap();

@@ -17,6 +17,8 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::session_of;
+
 pub(crate) struct TcpPlayer {
     connection: RTCPeerConnection,
     stream: TcpStream,
@@ -58,8 +60,7 @@ impl TcpPlayer {
         let request = reqwest::Client::new().post(url).header("content-type", "application/sdp");
         let response = request.body(offer.sdp).send().await.unwrap();
         assert_eq!(response.status(), 201);
-        let location = response.headers()["location"].to_str().unwrap();
-        let session = url::Url::parse(url).unwrap().join(location).unwrap();
+        let session = session_of(url, response.headers());
         let answer = response.text().await.unwrap();
         let there = format!(" {ip} ");
         let is_tcp = |line: &&str| {
