@@ -28,6 +28,22 @@ pub struct Run<'a> {
     pub base: u64,
     /// The frames; a run without any is left out.
     pub samples: &'a [Sample],
+    /// What stands in front of each frame that a decoder can start at, as
+    /// [`super::parameter_sets`] makes it; most need nothing.
+    pub sets: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// The frames, each behind what stands in front of it.
+    fn parts(&self) -> impl Iterator<Item = (&'a [u8], &'a Sample)> + use<'a> {
+        let sets = self.sets;
+        self.samples.iter().map(move |sample| (if sample.sync { sets } else { &[] }, sample))
+    }
+
+    /// Bytes of each frame with what stands in front of it.
+    fn sizes(&self) -> impl Iterator<Item = usize> + use<'a> {
+        self.parts().map(|(sets, sample)| sets.len() + sample.data.len())
+    }
 }
 
 /// `tfhd`: offsets count from the start of this `moof` (§8.8.7).
@@ -56,7 +72,8 @@ const SHARED_FROM: usize = 2 << 10;
 /// Writes `runs` as one fragment. `sequence` grows with every fragment.
 pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
     let mut out = head(sequence, runs, payload(runs));
-    for sample in samples(runs) {
+    for (sets, sample) in samples(runs) {
+        out.extend_from_slice(sets);
         out.extend_from_slice(&sample.data);
     }
     out.into()
@@ -65,14 +82,19 @@ pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
 /// The same bytes in pieces that follow each other. Frames of some size are
 /// not copied: what is kept of them for later is what the bus holds already.
 pub fn pieces(sequence: u32, runs: &[Run<'_>]) -> Vec<Bytes> {
-    let large = |sample: &&Sample| sample.data.len() >= SHARED_FROM;
-    let small: usize = samples(runs).filter(|s| !large(s)).map(|s| s.data.len()).sum();
-    let mut out = Vec::with_capacity(2 + samples(runs).filter(large).count());
-    let mut open = head(sequence, runs, small);
+    let large = |sample: &Sample| sample.data.len() >= SHARED_FROM;
+    let count = samples(runs).filter(|(_, sample)| large(sample)).count();
+    let shared: usize = samples(runs)
+        .filter(|(_, sample)| large(sample))
+        .map(|(_, sample)| sample.data.len())
+        .sum();
+    let mut out = Vec::with_capacity(2 + count);
+    let mut open = head(sequence, runs, payload(runs) - shared);
     // Exactly as much memory as there are bytes: these stay for a minute.
     let close = |open: Vec<u8>| Bytes::from(open.into_boxed_slice());
-    for sample in samples(runs) {
-        if !large(&sample) {
+    for (sets, sample) in samples(runs) {
+        open.extend_from_slice(sets);
+        if !large(sample) {
             open.extend_from_slice(&sample.data);
             continue;
         }
@@ -87,12 +109,12 @@ pub fn pieces(sequence: u32, runs: &[Run<'_>]) -> Vec<Bytes> {
     out
 }
 
-fn samples<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = &'a Sample> {
-    runs.iter().flat_map(|run| run.samples)
+fn samples<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = (&'a [u8], &'a Sample)> {
+    runs.iter().flat_map(Run::parts)
 }
 
 fn payload(runs: &[Run<'_>]) -> usize {
-    samples(runs).map(|sample| sample.data.len()).sum()
+    runs.iter().flat_map(Run::sizes).sum()
 }
 
 /// The `moof`, and the `mdat` up to its first frame; with room for so many
@@ -112,7 +134,7 @@ fn head(sequence: u32, runs: &[Run<'_>], room: usize) -> Vec<u8> {
         leaf(out, &moof.mfhd);
         for run in filled() {
             offsets.push((put_track_fragment(out, run), in_mdat));
-            in_mdat += run.samples.iter().map(|s| s.data.len()).sum::<usize>();
+            in_mdat += run.sizes().sum::<usize>();
         }
     });
     let first_byte = out.len() + 8;
@@ -160,7 +182,7 @@ fn put_track_fragment(out: &mut Vec<u8>, run: &Run<'_>) -> usize {
     trun.flags = TRUN_DATA_OFFSET | TRUN_SIZE;
     trun.sample_count = samples.len() as u32;
     trun.data_offset = Some(0);
-    trun.sample_sizes = samples.iter().map(|sample| sample.data.len() as u32).collect();
+    trun.sample_sizes = run.sizes().map(|size| size as u32).collect();
     if !same_duration {
         trun.flags |= TRUN_DURATION;
         trun.sample_durations = samples.iter().map(|sample| sample.duration).collect();

@@ -42,5 +42,23 @@ pub fn sample_data(track: &Track, position: u64, payload: &Bytes) -> Bytes {
     }
 }
 
+/// The parameter sets of a picture in H.264, each behind its length like any
+/// unit of a frame, for [`Run::sets`]; of other codecs none.
+///
+/// The sample entry has them, and `avc1` wants them there alone (ISO/IEC
+/// 14496-15 §5.3.3). But who reads one init segment and then all segments as
+/// one file, as ffmpeg does, knows a later picture only by what stands in front
+/// of it; and every muxer that copies a camera's H.264 leaves them there. Of
+/// `hvc1` nobody does: Apple wants them in the sample entry.
+pub fn parameter_sets(track: &Track) -> Bytes {
+    let Codec::H264(avc) = &track.codec else { return Bytes::new() };
+    let mut out = Vec::new();
+    for set in std::iter::once(&avc.sps).chain(&avc.pps) {
+        out.extend_from_slice(&(set.len() as u32).to_be_bytes());
+        out.extend_from_slice(set);
+    }
+    out.into()
+}
+
 #[cfg(test)]
 mod tests;

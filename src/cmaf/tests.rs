@@ -149,6 +149,11 @@ fn opus_and_flac_entries_carry_their_configs() {
     assert_eq!(config[18..22], [0x01, 0xf4, 0x00, 0xf0]);
 }
 
+/// Frames of a track whose parameter sets are in the sample entry alone.
+fn run(track: u32, base: u64, samples: &[Sample]) -> Run<'_> {
+    Run { track, base, samples, sets: &[] }
+}
+
 fn sample(duration: u32, composition: i32, sync: bool, data: &'static [u8]) -> Sample {
     Sample { duration, composition, sync, data: Bytes::from_static(data) }
 }
@@ -157,10 +162,7 @@ fn sample(duration: u32, composition: i32, sync: bool, data: &'static [u8]) -> S
 fn data_offsets_point_at_each_tracks_first_byte() {
     let video = [sample(3_600, 7_200, true, b"vv0"), sample(3_601, -1, false, b"v1")];
     let audio = [sample(160, 0, true, b"a0"), sample(160, 0, true, b"a1")];
-    let runs = [
-        Run { track: 1, base: 1 << 40, samples: &video },
-        Run { track: 2, base: 7, samples: &audio },
-    ];
+    let runs = [run(1, 1 << 40, &video), run(2, 7, &audio)];
     let file = fragment(9, &runs);
     assert_eq!(kinds(&file), ["moof", "mdat"]);
     assert_eq!(find(&file, "moof/mfhd", 0), [0, 0, 0, 0, 0, 0, 0, 9]);
@@ -186,17 +188,40 @@ fn data_offsets_point_at_each_tracks_first_byte() {
 }
 
 #[test]
+fn parameter_sets_stand_in_front_of_what_a_decoder_can_start_at() {
+    let video = [sample(1, 0, true, b"k0"), sample(1, 0, false, b"d1"), sample(1, 0, true, b"k2")];
+    let audio = [sample(160, 0, true, b"a0")];
+    let runs = [Run { sets: b"SETS", ..run(1, 0, &video) }, run(2, 7, &audio)];
+    let file = fragment(1, &runs);
+    assert_eq!(pieces(1, &runs).concat(), file);
+    assert_eq!(find(&file, "mdat", 0), b"SETSk0d1SETSk2a0");
+    let traf = |n| find(find(&file, "moof", 0), "traf", n).to_vec();
+    let table = find(&traf(0), "trun", 0)[12..].to_vec();
+    let sizes: Vec<u8> = table.chunks(8).map(|row| row[3]).collect();
+    assert_eq!(sizes, [6, 2, 6]);
+    let offset = u32::from_be_bytes(find(&traf(1), "trun", 0)[8..12].try_into().unwrap());
+    assert_eq!(&file[offset as usize..], b"a0");
+
+    let sets = parameter_sets(&avc(HIGH_SPS));
+    assert_eq!(
+        sets,
+        [&[0, 0, 0, 25][..], HIGH_SPS, &[0, 0, 0, 2, 0x68, 1, 0, 0, 0, 3, 0x68, 2, 3]].concat()
+    );
+    assert_eq!(parameter_sets(&alaw()), Bytes::new());
+}
+
+#[test]
 fn a_run_without_samples_leaves_no_trace() {
     let audio = [sample(160, 0, true, b"a0")];
-    let empty = Run { track: 1, base: 0, samples: &[] };
-    let file = fragment(1, &[empty, Run { track: 2, base: 0, samples: &audio }]);
+    let empty = run(1, 0, &[]);
+    let file = fragment(1, &[empty, run(2, 0, &audio)]);
     assert_eq!(kinds(find(&file, "moof", 0)), ["mfhd", "traf"]);
 }
 
 #[test]
 fn a_frame_is_written_into_one_allocation_of_its_size() {
     let video = [sample(3_600, 0, true, &[7; 50_000])];
-    let file = fragment(1, &[Run { track: 1, base: 0, samples: &video }]);
+    let file = fragment(1, &[run(1, 0, &video)]);
     assert!(file.len() < 50_000 + 150, "{}", file.len());
 }
 
@@ -205,8 +230,7 @@ fn pieces_are_the_fragment_and_large_frames_are_the_given_ones() {
     let large: &'static [u8] = &[7; 5_000];
     let video = [sample(1, 0, true, large), sample(1, 0, false, b"v1"), sample(1, 0, false, large)];
     let audio = [sample(160, 0, true, b"a0"), sample(160, 0, true, b"a1")];
-    let runs =
-        [Run { track: 1, base: 0, samples: &video }, Run { track: 2, base: 7, samples: &audio }];
+    let runs = [run(1, 0, &video), run(2, 7, &audio)];
     let pieces = pieces(9, &runs);
     assert_eq!(pieces.concat(), fragment(9, &runs));
     let lengths: Vec<usize> = pieces[1..].iter().map(Bytes::len).collect();

@@ -47,9 +47,8 @@ const HARMLESS = /^(bufferStalledError|bufferNudgeOnStall|bufferSeekOverHole|buf
 /** Chromium decodes no H.265. */
 const SHOWN = Object.keys(KINDS).filter((kind) => kind !== "h265");
 /** Its own player ends with an error where the ten seconds that it fetches before it
- *  begins have no key frame, and shaka-player may never begin there. ffmpeg 5.1 reads no
- *  second init segment. */
-const SPARED = { shaka: ["gop-30s"], chromium: ["gop-30s"], ffmpeg: ["changing"] };
+ *  begins have no key frame, and shaka-player may never begin there. */
+const SPARED = { shaka: ["gop-30s"], chromium: ["gop-30s"] };
 const kindsOf = (name, kinds) => kinds.filter((kind) => !SPARED[name]?.includes(kind));
 const PICTURE = /last-message = chain.*video|^0,/;
 const SOUND = /last-message = chain.*audio|^1,/;

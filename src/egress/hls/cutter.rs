@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Config;
 use super::lane::Lane;
 use super::segment::{Head, Init, Part, Pieces};
 use super::segmenter::Step;
 use super::targets::{Targets, nanos};
 use crate::cmaf::{self, Run};
-use crate::media::{ClockRate, Frame, MediaKind, MediaTime, Track, Tracks, WallTime};
+use crate::media::{ClockRate, Codec, Frame, MediaKind, MediaTime, Track, Tracks, WallTime};
 
 /// A segment of more bytes ends with its part, key frame or not: eight of
 /// them fit in what `store` holds of a stream.
@@ -48,6 +50,10 @@ pub(super) struct Cutter {
     discontinuity: bool,
     /// Whether any segment was published before.
     begun: bool,
+    /// What was published first, and whether it was ever something else: from
+    /// then on key frames carry their parameter sets.
+    first: Option<Codec>,
+    changed: bool,
     /// Whether the first segment is complete.
     opened: bool,
     /// Where the newest segment ended, stream time and wall time, while no
@@ -64,6 +70,8 @@ pub(super) struct Cutter {
 struct Lanes {
     lead: Lane,
     audio: Option<Lane>,
+    /// Parameter sets that go in front of key frames.
+    sets: Bytes,
 }
 
 impl Cutter {
@@ -88,6 +96,8 @@ impl Cutter {
             part_began: 0,
             discontinuity: false,
             begun: false,
+            first: None,
+            changed: false,
             opened: false,
             ended: None,
             gaps: 0,
@@ -188,8 +198,12 @@ impl Cutter {
             codecs: codecs.join(","),
             size: lead.codec.pixel_size(),
         })));
+        // Also when it is again what it was at first: who never had another
+        // init segment has had the other's parameter sets.
+        self.changed |= *self.first.get_or_insert_with(|| lead.codec.clone()) != lead.codec;
+        let sets = if self.changed { cmaf::parameter_sets(lead) } else { Bytes::new() };
         let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
-        self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next() });
+        self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next(), sets });
         self.discontinuity = self.begun;
         self.ends_with_key = self.gaps > 0;
         (self.ended, self.gaps) = (None, 0);
@@ -238,9 +252,9 @@ impl Cutter {
         let sound = lanes.audio.as_mut().and_then(|lane| lane.take_before(end));
         let independent = lanes.lead.kind() == MediaKind::Audio || samples.iter().any(|s| s.sync);
 
-        let mut runs = vec![Run { track: 1, base, samples: &samples }];
+        let mut runs = vec![Run { track: 1, base, samples: &samples, sets: &lanes.sets }];
         if let Some((base, samples)) = &sound {
-            runs.push(Run { track: 2, base: *base, samples });
+            runs.push(Run { track: 2, base: *base, samples, sets: &[] });
         }
         self.fragments = self.fragments.wrapping_add(1);
         if self.segment_began.is_none() {

@@ -137,7 +137,10 @@ fn write(frame: &Frame, track: &Track, number: u32, duration: u32) -> Bytes {
     // The stream's line starts at zero.
     let base = u64::try_from(dts).unwrap_or(0);
     // The sequence number is 32 bits and need only grow; players ignore it.
-    cmaf::fragment(frame.sequence as u32, &[Run { track: number, base, samples: &[sample] }])
+    cmaf::fragment(
+        frame.sequence as u32,
+        &[Run { track: number, base, samples: &[sample], sets: &[] }],
+    )
 }
 
 #[cfg(test)]

@@ -152,6 +152,30 @@ fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
 }
 
 #[test]
+fn behind_a_change_of_parameters_key_frames_carry_theirs() {
+    // Of a player that read the first init segment and no other, as ffmpeg 5.1.
+    const SETS: &[u8] = b"\0\0\0\x05\x67\x42\xc0\x0c\x8c\0\0\0\x02\x68\x01FRAME";
+    let mut show = Show::camera();
+    show.play(0..100);
+    for (width, from) in [(320, 100), (640, 200)] {
+        show.tracks = Arc::new(Tracks::new(vec![video(width)]));
+        show.play(from..from + 100);
+    }
+    show.end();
+    let carried: Vec<usize> = show
+        .now()
+        .segments
+        .iter()
+        .map(|segment| {
+            let data: Vec<u8> = segment.parts.iter().flat_map(|p| whole(&p.data)).collect();
+            data.windows(SETS.len()).filter(|window| *window == SETS).count()
+        })
+        .collect();
+    // Also where it is again as it was. Each segment has one key frame.
+    assert_eq!(carried, [0, 0, 1, 1, 1, 1]);
+}
+
+#[test]
 fn sound_alone_ends_its_segments_with_whole_parts() {
     let mut show = Show::new(vec![Track { id: TrackId(0), ..sound() }]);
     (0..1_000).for_each(|n| show.frame(0, n * 23, FrameKind::Audio, false));

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use porthole::cmaf::{Run, Sample, carries, fragment, init, sample_data};
+use porthole::cmaf::{Run, Sample, carries, fragment, init, parameter_sets, sample_data};
 use porthole::media::{Aac, Avc, ClockRate, Codec, G711Law, Hevc, Jpeg, PixelSize, Track, TrackId};
 
 /// Takes the front of the input.
@@ -104,7 +104,9 @@ fuzz_target!(|data: &[u8]| {
             position = position.wrapping_add(sample.duration.into());
             samples.push(sample);
         }
-        let run = Run { track: u32::from(track.id.0) + 1, base: position, samples: &samples };
+        let sets = if input.byte() & 1 == 1 { parameter_sets(track) } else { Bytes::new() };
+        let number = u32::from(track.id.0) + 1;
+        let run = Run { track: number, base: position, samples: &samples, sets: &sets };
         let empty = Run { samples: &[], ..run.clone() };
         assert!(boxes_add_up(&fragment(input.u32(), &[run, empty])));
     }
