@@ -190,18 +190,17 @@ impl Access {
         }
     }
 
-    /// Whether [`Access::identify`] says at once who brings `credentials`, with
-    /// nobody to ask and no password to work on.
-    pub fn decides_at_once(&self, credentials: &Credentials) -> bool {
-        let Self::Ruled(ruled) = self else { return true };
+    /// Who makes a request, if that can be said with nobody to ask and no password
+    /// to work on; else only [`Access::identify`] can say it.
+    pub fn identify_at_once(&self, attempt: &Attempt<'_>) -> Option<Principal> {
+        let Self::Ruled(ruled) = self else { return Some(Principal::Anonymous) };
         let rules = ruled.rules.load();
-        let Some(rules) = &**rules else { return true };
-        match credentials {
-            Credentials::None => rules.callback.is_none(),
-            Credentials::Basic { user, password } => {
-                rules.users.remembered(user, password).is_some()
-            }
-            Credentials::Token(_) => false,
+        let Some(rules) = &**rules else { return Some(Principal::Anonymous) };
+        match &attempt.credentials {
+            Credentials::None if rules.callback.is_some() => rules.by_network(attempt),
+            Credentials::None => Some(rules.by_network(attempt).unwrap_or(Principal::Anonymous)),
+            Credentials::Basic { user, password } => rules.users.remembered(user, password),
+            Credentials::Token(_) => None,
         }
     }
 
@@ -213,18 +212,13 @@ impl Access {
     /// `viewer.auth` where the credentials are wrong, `viewer.limit` where they
     /// cannot be looked at now.
     pub async fn identify(&self, attempt: &Attempt<'_>) -> Result<Principal, Fault> {
-        let Self::Ruled(ruled) = self else { return Ok(Principal::Anonymous) };
-        if ruled.rules.load().is_none() {
-            return Ok(Principal::Anonymous);
+        if let Some(known) = self.identify_at_once(attempt) {
+            return Ok(known);
         }
+        let Self::Ruled(ruled) = self else { return Ok(Principal::Anonymous) };
         let rules = ruled.rules.load_full();
         let Some(rules) = &*rules else { return Ok(Principal::Anonymous) };
         let now = Instant::now();
-        if let Credentials::Basic { user, password } = &attempt.credentials
-            && let Some(known) = rules.users.remembered(user, password)
-        {
-            return Ok(known);
-        }
         let proves = !matches!(attempt.credentials, Credentials::None);
         if let Some(address) = attempt.address.filter(|_| proves)
             && !ruled.damping.hears(address, now)
@@ -234,7 +228,10 @@ impl Access {
             return Err(Fault::new(Code::ViewerLimit, detail));
         }
         let identified = match &attempt.credentials {
-            Credentials::None => return Ok(rules.unproven(attempt).await),
+            Credentials::None => {
+                let allowed = rules.by_callback(attempt, "").await;
+                return Ok(allowed.unwrap_or(Principal::Anonymous));
+            }
             Credentials::Basic { user, password } => {
                 rules.by_password(attempt, user, password).await?
             }
@@ -300,16 +297,12 @@ impl From<Rules> for InForce {
 }
 
 impl InForce {
-    /// Who brought nothing: known by their network, or to the callback, which
-    /// may let anybody in.
-    async fn unproven(&self, attempt: &Attempt<'_>) -> Principal {
-        if let Some(address) = attempt.address.filter(|ip| self.allow_from.contain(*ip))
-            && attempt.action != Action::Admin
-        {
-            let proof = Proof::Network(address);
-            return Principal::known("network", Grant::every_stream(), proof);
-        }
-        self.by_callback(attempt, "").await.unwrap_or(Principal::Anonymous)
+    /// Who may view because of where they are.
+    fn by_network(&self, attempt: &Attempt<'_>) -> Option<Principal> {
+        let address = attempt.address.filter(|ip| self.allow_from.contain(*ip))?;
+        let proof = Proof::Network(address);
+        (attempt.action != Action::Admin)
+            .then(|| Principal::known("network", Grant::every_stream(), proof))
     }
 
     async fn by_password(

@@ -27,6 +27,8 @@ pub use metrics::AuthMetrics;
 pub use pass::Pass;
 pub use principal::{BadPattern, Grant, Identity, Pattern, Principal, Proof};
 pub use token::{BadKey, EmbedKey};
+#[cfg(test)]
+pub(crate) use users::MARKS;
 pub use users::{BadHash, PasswordHash, User};
 
 /// What a principal wants.

@@ -30,6 +30,12 @@ const MOST: usize = 1_024;
 /// Most memory that a hash may ask for, in KiB.
 const MEMORY: u32 = 256 << 10;
 
+#[cfg(test)]
+thread_local! {
+    /// Passwords this thread has hashed to look whether they are remembered.
+    pub(crate) static MARKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Somebody with a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
@@ -172,6 +178,8 @@ impl Users {
     }
 
     fn mark(&self, name: &str, password: &Secret) -> [u8; 32] {
+        #[cfg(test)]
+        MARKS.set(MARKS.get() + 1);
         let mut mark = hmac::Context::with_key(&self.key);
         // By length: `a` with `bc` is not `ab` with `c`.
         mark.update(&name.len().to_be_bytes());

@@ -142,7 +142,9 @@ mod tests {
     use axum::routing::get;
 
     use super::*;
-    use crate::auth::{Access, AuthMetrics, EmbedKey, Rules};
+    use crate::auth::{
+        Access, Action, Attempt, AuthMetrics, Credentials, EmbedKey, Grant, MARKS, Rules, User,
+    };
     use crate::bus::Registry;
     use crate::http::{Gate, HttpMetrics};
 
@@ -209,5 +211,39 @@ mod tests {
         assert_eq!(short(&ruled, ask("/yard/hls/new.m4s?token=x")), None);
         let bearer = ask("/yard/hls/new.m4s").header(header::AUTHORIZATION, "Bearer x");
         assert_eq!(short(&ruled, bearer), None);
+    }
+
+    #[tokio::test]
+    async fn a_password_is_for_a_shortcut_once_it_is_known_and_is_looked_up_once() {
+        use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+        let quick = Params::new(8, 1, 1, None).unwrap();
+        let quick = Argon2::new(Algorithm::Argon2id, Version::V0x13, quick);
+        let hash = quick.hash_password(b"right").unwrap().to_string().parse().unwrap();
+        let grant = Grant { streams: vec!["yard".parse().unwrap()], ..Grant::default() };
+        let users = vec![User { name: "ann".into(), hash, grant }];
+        let (site, _) = site(Some(Rules { users, ..Rules::default() }));
+        // ann:right, ann:wrong
+        let ask = |stream: &str, login: &str| {
+            let request = Request::builder().uri(format!("/{stream}/hls/new.m4s"));
+            let request = request.header(header::HOST, "127.0.0.1");
+            short(&site, request.header(header::AUTHORIZATION, format!("Basic {login}")))
+        };
+        assert_eq!(ask("yard", "YW5uOnJpZ2h0"), None);
+
+        let (front, _) = site.shortcut.as_ref().unwrap();
+        let attempt = Attempt {
+            credentials: Credentials::of_header("Basic YW5uOnJpZ2h0"),
+            address: None,
+            action: Action::View,
+            streams: &[],
+            protocol: "hls",
+            query: "",
+        };
+        assert!(front.gate.access.identify(&attempt).await.is_ok());
+        let before = MARKS.get();
+        assert_eq!(ask("yard", "YW5uOnJpZ2h0"), Some(StatusCode::OK));
+        assert_eq!(MARKS.get() - before, 1);
+        assert_eq!(ask("front", "YW5uOnJpZ2h0"), Some(StatusCode::FORBIDDEN));
+        assert_eq!(ask("yard", "YW5uOndyb25n"), None);
     }
 }

@@ -82,7 +82,7 @@ pub(super) async fn guard<F: Future<Output = Response>>(
 
     let stream = named(need, &mut parts).await;
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-    let asked = Asked { need, stream, peer, parts: &parts };
+    let asked = Asked { need, stream, peer, parts: &parts, waits: true };
     let (principal, stream) = match gate.admit(asked, brought).await {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
@@ -127,6 +127,8 @@ struct Asked<'r> {
     /// At the other end of the connection.
     peer: Option<IpAddr>,
     parts: &'r Parts,
+    /// Else there is no answer where somebody has to be asked who it is.
+    waits: bool,
 }
 
 /// The stream that a request names in the place where `need` says.
@@ -158,11 +160,11 @@ impl Gate {
         stream: &str,
     ) -> Option<Result<(), Refused>> {
         let brought = Brought::by(parts);
-        if brought.token_in_query.is_some() || !self.access.decides_at_once(&brought.credentials) {
+        if brought.token_in_query.is_some() {
             return None;
         }
         let (need, stream) = (Need::View("stream"), stream.parse().ok());
-        let asked = Asked { need, stream, peer: Some(peer), parts };
+        let asked = Asked { need, stream, peer: Some(peer), parts, waits: false };
         let admitted = self.admit(asked, brought).now_or_never()?;
         Some(admitted.map(|(_principal, _stream)| ()))
     }
@@ -172,7 +174,7 @@ impl Gate {
         asked: Asked<'_>,
         brought: Brought,
     ) -> Result<(Principal, Option<StreamName>), Refused> {
-        let Asked { need, stream, peer, parts } = asked;
+        let Asked { need, stream, peer, parts, waits } = asked;
         let policy = self.policy.load();
         let refuse = |status, detail: &str| Box::new(request_problem(status, detail));
         let peer = Peer::of(peer, &parts.headers, &policy.proxies);
@@ -206,7 +208,13 @@ impl Gate {
             protocol: need::protocol(parts.uri.path()),
             query: parts.uri.query().unwrap_or_default(),
         };
-        let identified = self.access.identify(&attempt).await;
+        let identified = match waits {
+            true => self.access.identify(&attempt).await,
+            false => match self.access.identify_at_once(&attempt) {
+                Some(known) => Ok(known),
+                None => std::future::pending().await,
+            },
+        };
         let asks_for = |fault| Box::new(unauthorized(fault, has_token));
         let principal = identified.map_err(asks_for)?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
