@@ -34,7 +34,7 @@ const PLAYERS = {
       await player.attach(video);
       player.configure({ streaming: { lowLatencyMode: true, preferNativeHls: false } });
       // It calls a part that never came, and which it asks for again, critical.
-      player.addEventListener("error", ({ detail }) => fault(`shaka ${detail.code} ${detail.data}`));
+      player.addEventListener("error", ({ detail }) => fault(`shaka ${detail.code ?? detail} ${detail.data ?? ""}`));
       player.load(url).catch((error) => fault(`load ${error.code} (fatal) ${error.message}`));
       return player;
     },
@@ -85,8 +85,8 @@ export async function startSite() {
       return page;
     },
     /** A page whose `show(kind, url)` has the player `name` begin to play another one, or
-     *  the same anew; `window.screens` has a video of each, with its `faults` and when it
-     *  `waited`. */
+     *  the same anew; `window.screens` has a video of each, with its `faults`, when it
+     *  `waited`, and how long it took until it had `begun`. */
     async wall(browser, name) {
       const page = await openPage(browser, origin);
       await equip(page, name);
@@ -102,6 +102,12 @@ export async function startSite() {
           video.style = "width: 100%; aspect-ratio: 16/9";
           const screen = (window.screens[kind] = { video, faults: [], waited: [] });
           video.addEventListener("waiting", () => screen.waited.push(performance.now()));
+          const asked = performance.now();
+          // A first picture alone is none that plays.
+          const played = () => [...Array(video.played.length).keys()].some((at) => video.played.end(at) - video.played.start(at) > 0.2);
+          video.addEventListener("timeupdate", () => {
+            if (played() && video.getVideoPlaybackQuality().totalVideoFrames > 5) screen.begun ??= performance.now() - asked;
+          });
           screen.player = await player.start(video, url, (fault) => screen.faults.push(fault));
         };
       }, VIDEO);

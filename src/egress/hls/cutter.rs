@@ -33,6 +33,16 @@ const ADRIFT: i64 = 1_000_000_000;
 /// shaka-player 5.2 up to five.
 const SHORTEST_GAP: Duration = Duration::from_millis(500);
 
+/// A part that begins without a key frame is listed to begin this much later
+/// than its media does, in microseconds.
+///
+/// shaka-player 5.2 moves a source buffer by 1 ms more than it has to (an old
+/// Edge), and empties the decoder where a part is off by 1 ms or more: without
+/// rounding errors each part was, or none, by the toss of a coin, and then
+/// Chromium drops all up to the next key frame. Two, as each end of a part is
+/// rounded, and a time of day as a float is a quarter off.
+const LATE_MICROS: i64 = 2;
+
 /// Cuts, once the targets are known.
 pub(super) struct Cutter {
     targets: Targets,
@@ -47,6 +57,8 @@ pub(super) struct Cutter {
     /// Bytes in the open segment.
     segment_bytes: usize,
     part_began: i64,
+    /// The same as it is listed, in microseconds.
+    part_listed: i64,
     discontinuity: bool,
     /// Whether any segment was published before.
     begun: bool,
@@ -94,6 +106,7 @@ impl Cutter {
             segment_began: None,
             segment_bytes: 0,
             part_began: 0,
+            part_listed: 0,
             discontinuity: false,
             begun: false,
             first: None,
@@ -213,14 +226,15 @@ impl Cutter {
         let Some(lanes) = &mut self.lanes else { return };
         let (now, kind) = (frame.dts.nanos(), lanes.lead.kind());
         let Some(newest) = lanes.lead.push(frame) else {
-            self.part_began = now;
+            (self.part_began, self.part_listed) = (now, micros(now));
             return;
         };
+        let key_before = lanes.lead.ends_with_entry_point();
         // The frame before this one is complete now. If it makes its part or
         // its segment too long, it begins the next.
         let since = |began: i64| nanos(now.saturating_sub(began));
         if since(self.part_began) > self.targets.part && newest > self.part_began {
-            self.close_part(newest, out);
+            self.close_part(newest, key_before, out);
             self.close_full_segment(newest, out);
         }
         if self.segment_began.is_some_and(|began| since(began) > self.targets.segment) {
@@ -237,16 +251,17 @@ impl Cutter {
         let targets = &self.targets;
         let least = if self.ends_with_key { targets.cut_part_after } else { targets.cut_after };
         if key && here && since(began) >= least {
-            self.close_part(now, out);
+            self.close_part(now, key, out);
             self.close_segment(out);
         } else if full {
-            self.close_part(now, out);
+            self.close_part(now, key, out);
             self.close_full_segment(now, out);
         }
     }
 
-    /// Publishes all frames decoded before `end`.
-    fn close_part(&mut self, end: i64, out: &mut Vec<Step>) {
+    /// Publishes all frames decoded before `end`, where a key frame stands or
+    /// not.
+    fn close_part(&mut self, end: i64, key: bool, out: &mut Vec<Step>) {
         let Some(lanes) = &mut self.lanes else { return };
         let Some((base, samples)) = lanes.lead.take_before(end) else { return };
         let sound = lanes.audio.as_mut().and_then(|lane| lane.take_before(end));
@@ -269,13 +284,11 @@ impl Cutter {
         }
         let data = Pieces::from(cmaf::pieces(self.fragments, &runs));
         self.segment_bytes += data.len();
-        out.push(Step::Part(Part {
-            data,
-            duration: nanos(end.saturating_sub(self.part_began)),
-            independent,
-        }));
+        let listed = micros(end).saturating_add(if key { 0 } else { LATE_MICROS });
+        let length = u64::try_from(listed.saturating_sub(self.part_listed)).unwrap_or(0);
+        out.push(Step::Part(Part { data, duration: Duration::from_micros(length), independent }));
         self.begun = true;
-        self.part_began = end;
+        (self.part_began, self.part_listed) = (end, listed);
     }
 
     /// Ends the segment if one more part might make it longer than promised,
@@ -311,12 +324,16 @@ impl Cutter {
         }
         let wall = lanes.lead.wall_at(end.unwrap_or_default());
         if let Some(end) = end {
-            self.close_part(end, out);
+            self.close_part(end, false, out);
         }
         self.close_segment(out);
         self.ended = end.filter(|_| self.begun).map(|end| (end, wall));
         self.lanes = None;
     }
+}
+
+fn micros(nanos: i64) -> i64 {
+    nanos.saturating_add(500).div_euclid(1_000)
 }
 
 /// What the wall shows at the zero of the stream's line, by this frame.

@@ -58,6 +58,11 @@ impl Lane {
         MediaTime::new(ticks, self.rate()).nanos()
     }
 
+    /// Whether a decoder can start at the newest frame whose length is known.
+    pub(super) fn ends_with_entry_point(&self) -> bool {
+        self.samples.back().is_some_and(|timed| timed.sample.sync)
+    }
+
     /// From the newest frame to `frame`.
     pub(super) fn since_newest(&self, frame: &Frame) -> Option<Duration> {
         let newest = self.at(self.open.as_ref()?.dts);

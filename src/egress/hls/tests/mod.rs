@@ -314,3 +314,42 @@ fn check_start(now: &Snapshot, read: &Read<'_>, text: &str) {
     assert!(!any || loaded == Some(true), "nothing to begin with {back} s back: {text}");
     assert!(any || !start, "{text}");
 }
+
+/// shaka-player 5.2 sets a source buffer to where a part is listed less where its media
+/// is, plus 1 ms, and empties the decoder where a later part is 1 ms or more off that: in
+/// floats, as it does. Then only what begins with a key frame is shown. Returns how many
+/// parts were judged.
+fn check_places(now: &Snapshot) -> usize {
+    let (mut began, mut set, mut judged) = (0.0, None, 0);
+    let rate = 90_000.0;
+    for segment in now.listed().iter().chain(&now.open) {
+        let mut at: f64 = began;
+        let mut odd = segment.head.gap;
+        for (index, part) in segment.parts.iter().enumerate() {
+            let data = whole(&part.data);
+            let tfdt = data.windows(4).position(|bytes| bytes == b"tfdt").expect("a time");
+            let media = u64::from_be_bytes(data[tfdt + 8..tfdt + 16].try_into().unwrap());
+            let place = at - media as f64 / rate;
+            let key = index == 0 && segment.head.independent;
+            let off = set.map(|set: f64| (set - place).abs());
+            match off {
+                _ if odd => {}
+                _ if key => set = Some(place + 0.001),
+                // Its key frame may be its first or any.
+                Some(off) if part.independent && off >= 0.000_999_5 => set = Some(place + 0.001),
+                Some(off) => {
+                    assert!(off < 0.001, "{off} at {at}: {}", media as f64 / rate);
+                    judged += 1;
+                }
+                None => {}
+            }
+            // What is listed shorter than it is moves the rest of its segment.
+            odd |= part.duration > now.targets.part;
+            at += part.duration.min(now.targets.part).as_secs_f64();
+        }
+        began += segment.duration.as_secs_f64();
+        // Behind a hole that is not listed all begins anew.
+        set = set.filter(|_| !segment.head.gap);
+    }
+    judged
+}

@@ -54,7 +54,7 @@ fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
     let lengths: Vec<f64> = gaps.iter().filter_map(|s| s.duration).collect();
     assert_eq!(lengths, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0]);
     assert_eq!(gaps[0].date_line, "2026-09-21T14:13:32.650Z");
-    assert_eq!(read.segments[cut - gaps.len() - 1].duration, Some(0.4));
+    assert_eq!(read.segments[cut - gaps.len() - 1].duration, Some(0.400002));
     let name = |s: &Segment<'_>| s.uri.to_owned();
     assert!(name(gaps[1]) > name(gaps[0]) && name(&read.segments[cut]) > name(gaps[6]), "{text}");
 }

@@ -116,6 +116,7 @@ proptest! {
         // `Show::check` holds each published state against the rules.
         let show = perform(&rhythm);
         prop_assert!(show.states > 2);
+        check_places(show.now());
         if !rhythm.sound {
             let outage = rhythm.events.iter().any(|(_, e)| !matches!(e, Event::ExtraKey));
             // A hole longer than a segment makes the next key frame awaited;
