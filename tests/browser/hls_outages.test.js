@@ -12,9 +12,9 @@ const PLAYERS = ["hls", "shaka"];
 const LONGER = 500;
 const AFTER = 1500;
 /** How much longer than there was nothing new to fetch: hls.js begins again with a complete
- *  segment, a second, and shaka-player once it is as far behind the newest part as it wants
- *  to be, 1.3 s; both had as much before. */
-const BEHIND = { hls: 1500, shaka: 2000 };
+ *  segment, a second, of which it had as much before; shaka-player as far behind the newest
+ *  part as it was. */
+const BEHIND = { hls: 1500, shaka: 1000 };
 /** Longer than a slow machine takes for a picture, in milliseconds. */
 const STAND = 1000;
 /** How long after the camera's first picture at the latest there is something new, in

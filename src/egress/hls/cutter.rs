@@ -20,6 +20,10 @@ pub(super) const SEGMENT_BYTES: usize = 32 << 20;
 /// Unit of wall time, in milliseconds, that the first segment number counts.
 const NUMBER_MS: i64 = 100;
 
+/// A gap is this long where no segment was longer: numbers are not used up, and
+/// who waits is told twice a second at most.
+const SHORTEST_SEGMENT: Duration = Duration::from_secs(1);
+
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
 
@@ -71,9 +75,11 @@ pub(super) struct Cutter {
     /// Where the newest segment ended, stream time and wall time, while no
     /// frame continues it.
     ended: Option<(i64, WallTime)>,
-    /// How many segments of this outage stand for what is missing.
-    gaps: u32,
-    most_gaps: u32,
+    /// Length of the segments of this outage that stand for what is missing.
+    gaps: Duration,
+    most_gaps: Duration,
+    /// The longest segment so far.
+    longest: Duration,
     /// The open segment ends with the next key frame that is not in its first
     /// part: it is the first behind an outage, or begins without one.
     ends_with_key: bool,
@@ -92,7 +98,7 @@ impl Cutter {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
         // Half the window: behind an outage, what was before it can still be
         // seen, and no player sits in front of gaps alone.
-        let most_gaps = config.window().as_secs() / 2 / targets.segment.as_secs().max(1);
+        let most_gaps = config.window() / 2;
         Self {
             targets,
             origin: origin(first),
@@ -113,8 +119,9 @@ impl Cutter {
             changed: false,
             opened: false,
             ended: None,
-            gaps: 0,
-            most_gaps: u32::try_from(most_gaps).unwrap_or(u32::MAX),
+            gaps: Duration::ZERO,
+            most_gaps,
+            longest: SHORTEST_SEGMENT,
             ends_with_key: false,
         }
     }
@@ -175,14 +182,19 @@ impl Cutter {
         self.fill(now, false, out);
     }
 
-    /// Lists what is missing before `until` as gaps of a target duration each,
-    /// `to_the_end` with what then remains. So the playlist's timeline stays
-    /// that of the media, and players that wait see it move on.
+    /// Lists what is missing before `until` as gaps, `to_the_end` with what
+    /// then remains. So the playlist's timeline stays that of the media, and
+    /// players that wait see it move on.
+    ///
+    /// Each is as long as a segment has been: shaka-player 5.2 stays behind the
+    /// end by the longest segment it ever saw, and stood a second longer behind
+    /// gaps of a target duration, which segments mostly do not reach.
     fn fill(&mut self, until: i64, to_the_end: bool, out: &mut Vec<Step>) {
-        while let Some((at, wall)) = self.ended.filter(|_| self.gaps < self.most_gaps) {
+        let most = self.longest.min(self.targets.segment);
+        while let Some((at, wall)) = self.ended.filter(|_| self.gaps + most <= self.most_gaps) {
             let missing = nanos(until.saturating_sub(at));
-            let length = missing.min(self.targets.segment);
-            let whole = length == self.targets.segment;
+            let length = missing.min(most);
+            let whole = length == most;
             if !(whole || to_the_end && length >= SHORTEST_GAP) {
                 return;
             }
@@ -195,7 +207,7 @@ impl Cutter {
             };
             out.push(Step::Gap(head, length));
             self.number += 1;
-            self.gaps += 1;
+            self.gaps += length;
             let nanos = length.as_nanos() as i64;
             self.ended = Some((at.saturating_add(nanos), wall.offset_by(nanos)));
         }
@@ -218,8 +230,8 @@ impl Cutter {
         let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
         self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next(), sets });
         self.discontinuity = self.begun;
-        self.ends_with_key = self.gaps > 0;
-        (self.ended, self.gaps) = (None, 0);
+        self.ends_with_key = !self.gaps.is_zero();
+        (self.ended, self.gaps) = (None, Duration::ZERO);
     }
 
     fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {
@@ -304,7 +316,8 @@ impl Cutter {
     }
 
     fn close_segment(&mut self, out: &mut Vec<Step>) {
-        if self.segment_began.take().is_some() {
+        if let Some(began) = self.segment_began.take() {
+            self.longest = self.longest.max(nanos(self.part_began.saturating_sub(began)));
             self.number += 1;
             self.segment_bytes = 0;
             (self.opened, self.ends_with_key) = (true, false);

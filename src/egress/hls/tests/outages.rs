@@ -52,11 +52,12 @@ fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
     let gaps: Vec<&Segment<'_>> = read.segments.iter().filter(gap).collect();
     assert!(read.segments[cut - gaps.len()..cut].iter().all(|s| s.gap), "{text}");
     let lengths: Vec<f64> = gaps.iter().filter_map(|s| s.duration).collect();
-    assert_eq!(lengths, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0]);
+    // As long as segments were, though they may be 3 s.
+    assert_eq!(lengths, [2.0; 10]);
     assert_eq!(gaps[0].date_line, "2026-09-21T14:13:32.650Z");
     assert_eq!(read.segments[cut - gaps.len() - 1].duration, Some(0.400002));
     let name = |s: &Segment<'_>| s.uri.to_owned();
-    assert!(name(gaps[1]) > name(gaps[0]) && name(&read.segments[cut]) > name(gaps[6]), "{text}");
+    assert!(name(gaps[1]) > name(gaps[0]) && name(&read.segments[cut]) > name(gaps[9]), "{text}");
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn gaps_never_take_more_than_half_the_window() {
     let show = outage(3_600);
     let text = show.text();
     let read = Read::new(&text);
-    assert_eq!(read.segments.iter().filter(|s| s.gap).count(), 10, "{text}");
+    assert_eq!(read.segments.iter().filter(|s| s.gap).count(), 15, "{text}");
     let first = &read.segments[0];
     assert!(!first.gap, "what was before can still be seen: {text}");
 }
@@ -87,7 +88,7 @@ fn a_gap_that_is_listed_while_the_source_is_away_is_the_one_listed_afterwards() 
         show.play(751..900);
     }
     assert_eq!(told.text(), asleep.text());
-    assert_eq!(told.text().matches("#EXT-X-GAP").count(), 6, "{}", told.text());
+    assert_eq!(told.text().matches("#EXT-X-GAP").count(), 9, "{}", told.text());
 }
 
 #[test]
@@ -106,10 +107,10 @@ fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
     let gap = read.segments.last().expect("a gap");
     assert!(gap.gap && hint.contains(gap.parts[0].0), "the one that was hinted: {hint}, {text}");
     let lengths: Vec<f64> = gap.parts.iter().map(|part| part.1).collect();
-    assert_eq!(lengths, [0.44, 0.44, 0.44, 0.44, 0.44, 0.44, 0.36]);
+    assert_eq!(lengths, [0.44, 0.44, 0.44, 0.44, 0.24]);
     let number = show.now().next - 1;
     let report = playlist::Report::of(show.now(), "sub/media.m3u8").unwrap();
-    assert_eq!((report.segment, report.part), (number, Some(6)));
+    assert_eq!((report.segment, report.part), (number, Some(4)));
     assert!(show.now().content(Name::Part(number, 0)).is_none());
 }
 
