@@ -85,7 +85,7 @@ export async function startSite() {
       return page;
     },
     /** A page whose `show(kind, url)` has the player `name` begin to play another one, or
-     *  the same anew; `window.screens` has a video of each, with its `faults`, when it
+     *  the same anew, and `leave(kinds)` ends some; `window.screens` has a video of each, with its `faults`, when it
      *  `waited`, and how long it took until it had `begun`. */
     async wall(browser, name) {
       const page = await openPage(browser, origin);
@@ -109,6 +109,13 @@ export async function startSite() {
             if (played() && video.getVideoPlaybackQuality().totalVideoFrames > 5) screen.begun ??= performance.now() - asked;
           });
           screen.player = await player.start(video, url, (fault) => screen.faults.push(fault));
+        };
+        window.leave = (kinds) => {
+          for (const { video, player } of kinds.map((kind) => window.screens[kind])) {
+            if (!video.isConnected) continue;
+            player?.destroy();
+            video.parentNode.remove();
+          }
         };
       }, VIDEO);
       return page;
