@@ -73,6 +73,8 @@ pub(super) struct Ice {
     selected: bool,
     nomination: Nomination,
     lite: bool,
+    /// The viewer has refreshed the path in use, and nothing has gone out since.
+    refreshed: bool,
 }
 
 impl Ice {
@@ -109,7 +111,8 @@ impl Ice {
         let [remote_ufrag, remote_password] = theirs.map(str::to_owned);
         agent.start_connectivity_checks(now, lite, remote_ufrag, remote_password)?;
         let (path, nomination) = (None, Nomination::default());
-        Ok(Self { agent, ticked: now, path, selected: false, nomination, lite })
+        let (selected, refreshed) = (false, false);
+        Ok(Self { agent, ticked: now, path, selected, nomination, lite, refreshed })
     }
 
     /// A candidate of the viewer's, without `a=candidate:`.
@@ -123,7 +126,7 @@ impl Ice {
     /// Looks for a new path; the one there is stays in use meanwhile.
     pub(super) fn restart(&mut self, now: Instant, restart: Restart) {
         let Restart { ufrag, password, remote_ufrag, remote_password } = restart;
-        self.selected = false;
+        (self.selected, self.refreshed) = (false, false);
         let restarted = self.agent.restart(now, ufrag, password, true).and_then(|()| {
             self.agent.start_connectivity_checks(now, self.lite, remote_ufrag, remote_password)
         });
@@ -152,12 +155,14 @@ impl Ice {
         let check = TaggedBytesMut { now, transport: transport(from), message: data };
         let names = stun::is_nomination(&check.message);
         let named = self.selected && names;
+        let refreshes = self.selected && in_use && stun::is_request(&check.message);
         let again = (named && !in_use).then(|| TaggedBytesMut {
             now,
             transport: check.transport,
             message: check.message.clone(),
         });
         self.agent.handle_read(check)?;
+        self.refreshed |= refreshes;
         if names && !named {
             self.nomination.first(now);
         }
@@ -218,8 +223,19 @@ impl Ice {
 
     /// The next check or answer to go out, and where to.
     pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
-        let datagram = self.agent.poll_write()?;
-        Some((datagram.transport.peer_addr, datagram.message))
+        while let Some(datagram) = self.agent.poll_write() {
+            let to = datagram.transport.peer_addr;
+            // The library checks a path back whenever it is checked, also one
+            // that has succeeded, where RFC 8445 §7.3.1.4 does no more: it costs
+            // us a message out and one in. Consent (RFC 7675) is asked for by
+            // [`KEEPALIVE`] whatever the viewer does.
+            let back = self.refreshed && stun::is_request(&datagram.message);
+            if !(back && self.path == Some(to)) {
+                return Some((to, datagram.message));
+            }
+        }
+        self.refreshed = false;
+        None
     }
 }
 
@@ -230,5 +246,88 @@ fn transport(from: SocketAddr) -> TransportContext {
         peer_addr: from,
         transport_protocol: TransportProtocol::UDP,
         ecn: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIEWER: &str = "127.0.0.1:5000";
+    const OURS: &str = "127.0.0.1:8189";
+
+    fn host(address: &str) -> CandidateHostConfig {
+        let address: SocketAddr = address.parse().unwrap();
+        let base_config = CandidateConfig {
+            network: "udp".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+            component: 1,
+            ..CandidateConfig::default()
+        };
+        CandidateHostConfig { base_config, ..CandidateHostConfig::default() }
+    }
+
+    /// A viewer as the library makes them: it refreshes its path every two
+    /// seconds, without naming it again.
+    fn viewer(now: Instant, own: &(String, String), ours: &(String, String)) -> Agent {
+        let config = AgentConfig {
+            local_ufrag: own.0.clone(),
+            local_pwd: own.1.clone(),
+            multicast_dns_mode: MulticastDnsMode::Disabled,
+            ..AgentConfig::default()
+        };
+        let crypto = rtc::crypto::default_provider().unwrap();
+        let mut agent = Agent::new(now, Arc::new(config), crypto).unwrap();
+        agent.add_local_candidate(host(VIEWER).new_candidate_host().unwrap()).unwrap();
+        agent.add_remote_candidate(host(OURS).new_candidate_host().unwrap()).unwrap();
+        let (ufrag, password) = ours.clone();
+        agent.start_connectivity_checks(now, true, ufrag, password).unwrap();
+        agent
+    }
+
+    #[test]
+    fn a_path_that_is_refreshed_is_answered_for_and_not_checked_back() {
+        let start = Instant::now();
+        let (own, theirs) = (credentials(), credentials());
+        let mut viewer = viewer(start, &theirs, &own);
+        let crypto = rtc::crypto::default_provider().unwrap();
+        let (ours, remote) = ([&*own.0, &*own.1], [&*theirs.0, &*theirs.1]);
+        let mut ice = Ice::new(start, crypto, ours, remote, false).unwrap();
+        ice.add_candidate("1 1 udp 2130706431 127.0.0.1 5000 typ host");
+
+        let (from, to) = (VIEWER.parse().unwrap(), OURS.parse().unwrap());
+        let back = TransportContext { local_addr: from, peer_addr: to, ..transport(from) };
+        let (mut refreshed, mut answered, mut checked) = (0, 0, 0);
+        for step in 0..3_000 {
+            let now = start + Duration::from_millis(10) * step;
+            // By then the path is chosen.
+            let counts = usize::from(step >= 1_000);
+            if viewer.poll_timeout().is_some_and(|due| due <= now) {
+                viewer.handle_timeout(now).unwrap();
+            }
+            if ice.deadline(true).is_some_and(|due| due <= now) {
+                ice.tick(now).unwrap();
+            }
+            for _ in 0..4 {
+                while let Some(sent) = viewer.poll_write() {
+                    refreshed += counts * usize::from(stun::is_request(&sent.message));
+                    ice.check(now, from, sent.message).unwrap();
+                }
+                while let Some((_, message)) = ice.poll_transmit() {
+                    let checks = stun::is_request(&message);
+                    checked += counts * usize::from(checks);
+                    answered += counts * usize::from(!checks);
+                    let sent = TaggedBytesMut { now, transport: back, message };
+                    viewer.handle_read(sent).unwrap();
+                }
+                while ice.poll_change().is_some() {}
+            }
+            assert!(counts == 0 || ice.is_selected(), "after {step} steps");
+        }
+        assert!(refreshed >= 9, "{refreshed} times in 20 s");
+        assert_eq!(answered, refreshed);
+        // For consent, every KEEPALIVE or a little later.
+        assert!((4..=5).contains(&checked), "{checked} times in 20 s");
     }
 }

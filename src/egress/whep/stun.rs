@@ -28,17 +28,22 @@ const BINDING_REQUEST: [u8; 2] = [0, 1];
 /// where that half is the sender's.
 pub(super) fn receiver_ufrag(datagram: &[u8]) -> Option<&str> {
     const USERNAME: u16 = 0x0006;
-    if !datagram.starts_with(&BINDING_REQUEST) {
+    if !is_request(datagram) {
         return None;
     }
     std::str::from_utf8(attribute(datagram, USERNAME)?).ok()?.split(':').next()
+}
+
+/// Whether it is a binding request, which a check is.
+pub(super) fn is_request(datagram: &[u8]) -> bool {
+    datagram.starts_with(&BINDING_REQUEST)
 }
 
 /// Whether a binding request names its path as the one to use (RFC 8445
 /// §7.1.2).
 pub(super) fn is_nomination(datagram: &[u8]) -> bool {
     const USE_CANDIDATE: u16 = 0x0025;
-    datagram.starts_with(&BINDING_REQUEST) && attribute(datagram, USE_CANDIDATE).is_some()
+    is_request(datagram) && attribute(datagram, USE_CANDIDATE).is_some()
 }
 
 /// The value of an attribute (RFC 8489 §14: type, length, value padded to four
