@@ -21,10 +21,12 @@ use super::transport::{EXTENSION_BYTES, Extension, Transport};
 use crate::media::WallTime;
 use crate::rtp::{HEADER_BYTES, Header, Payload, SenderReport};
 
-/// RFC 3550 §6.2; players line sound and picture up only once they have a report
-/// of both, so the first ones come sooner.
+/// RFC 3550 §6.2; players line sound and picture up only once they have two
+/// reports of both, so the first ones come sooner, and more than two of them,
+/// since some are lost.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const FIRST_REPORTS_EVERY: Duration = Duration::from_secs(1);
+const FIRST_REPORTS: usize = 4;
 
 /// Packets that can be sent again: 1 s at 10 Mbit/s. A player that waits longer
 /// for one has asked for a key frame.
@@ -308,7 +310,7 @@ impl Sender {
             return None;
         }
         let ntp = wall.ntp();
-        let soon = self.reports.len() < REPORTS - 1;
+        let soon = self.reports.len() + 1 < FIRST_REPORTS;
         self.next_report = Some(now + if soon { FIRST_REPORTS_EVERY } else { REPORT_EVERY });
         if self.reports.len() == REPORTS {
             self.reports.pop_front();

@@ -201,3 +201,13 @@ fn the_round_trip_is_told_by_our_clock_whatever_the_cameras_says() {
     let unknown = Reception { last_report: 5, ..block };
     assert_eq!(line.sender.round_trip(now, &unknown), None);
 }
+
+#[test]
+fn the_first_reports_come_every_second_and_later_ones_every_five() {
+    let (mut line, start) = (Line::new(false), Instant::now());
+    let wall = WallTime::from_unix_nanos(1_700_000_000_000_000_000);
+    let second =
+        |second: &u64| line.sender.report(start + Duration::from_secs(*second), wall, 0).is_some();
+    let reported: Vec<u64> = (0..20).filter(second).collect();
+    assert_eq!(reported, [0, 1, 2, 3, 8, 13, 18]);
+}
