@@ -27,6 +27,12 @@ const FEW: usize = 16;
 /// where nobody had lost anything for a while.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// The same while pictures come, which end the wait: only once they stop it is
+/// this long, once. The runtime wakes the thread for a timer not only when it is
+/// due, but also at the last 64 ms mark of its clock before, which for a shorter
+/// wait comes before the next picture more often than not.
+const GATHER_SHOWING: Duration = Duration::from_millis(150);
+
 /// The same for a crowd of which somebody connects or has lost packets: a
 /// repair, and each step of a handshake, may come that much later.
 const GATHER_URGENT: Duration = Duration::from_millis(2);
@@ -51,19 +57,23 @@ enum Wait {
 #[derive(Debug)]
 struct Rhythm {
     crowded: bool,
+    /// The last lull ended before its time.
+    showing: bool,
+    /// So long until [`MANY`] messages have come.
     gather: Duration,
 }
 
 impl Rhythm {
     fn new() -> Self {
-        Self { crowded: false, gather: GATHER }
+        Self { crowded: false, showing: false, gather: Duration::MAX }
     }
 
     fn wait(&self, viewers: usize, urgent: bool) -> Wait {
         match urgent || viewers <= FEW {
             true if self.crowded => Wait::Datagram(GATHER_URGENT),
             true => Wait::Datagram(Duration::ZERO),
-            false => Wait::Lull(self.gather),
+            false if self.showing => Wait::Lull(self.gather.min(GATHER_SHOWING)),
+            false => Wait::Lull(self.gather.min(GATHER)),
         }
     }
 
@@ -72,9 +82,14 @@ impl Rhythm {
         self.crowded = after < CROWDED;
     }
 
+    /// A lull is over, `early` with a picture.
+    fn lulled(&mut self, early: bool) {
+        self.showing = early;
+    }
+
     /// So many messages had come since the last reading.
     fn read(&mut self, since: Duration, messages: u32) {
-        self.gather = (since * MANY / messages.max(1)).min(GATHER);
+        self.gather = since.saturating_mul(MANY) / messages.max(1);
     }
 }
 
@@ -95,7 +110,7 @@ pub(super) async fn run(shared: Arc<Shared>, tasks: Arc<Tasks>) {
                     shared.socket.readable().await?;
                     rhythm.came(asked.elapsed());
                 }
-                Wait::Lull(longest) => shared.lull(longest).await,
+                Wait::Lull(longest) => rhythm.lulled(shared.lull(longest).await),
             }
             drain(&shared, &tasks, &mut inbox).await
         };
@@ -174,5 +189,18 @@ mod tests {
         assert_eq!(rhythm.wait(1_000, false), Wait::Lull(Duration::from_millis(10)));
         rhythm.read(Duration::from_millis(20), 0);
         assert_eq!(rhythm.wait(1_000, false), Wait::Lull(GATHER));
+        // While pictures come, too.
+        rhythm.lulled(true);
+        rhythm.read(Duration::from_millis(40), 400);
+        assert_eq!(rhythm.wait(1_000, false), Wait::Lull(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn a_lull_is_longer_where_the_one_before_ended_with_a_picture() {
+        let mut rhythm = Rhythm::new();
+        rhythm.lulled(true);
+        assert_eq!(rhythm.wait(FEW + 1, false), Wait::Lull(GATHER_SHOWING));
+        rhythm.lulled(false);
+        assert_eq!(rhythm.wait(FEW + 1, false), Wait::Lull(GATHER));
     }
 }

@@ -24,8 +24,10 @@ const MARK: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_millis(150);
 
 /// How long housekeeping waits, beyond its mark, for a picture to wake the
-/// thread: one of a camera that shows 25 a second comes before.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// thread: one of a camera that shows 25 a second comes before, and also before
+/// the 64 ms mark at which the runtime wakes the thread for a timer that is due
+/// within the next 64 ms.
+const PATIENCE: Duration = Duration::from_millis(120);
 
 /// A viewer, and when it wants to be looked after.
 pub(super) struct Seat {

@@ -61,9 +61,9 @@ impl Shared {
     }
 
     /// Waits for the end of a picture, or until somebody is in a hurry, but no
-    /// longer than so long.
-    pub(super) async fn lull(&self, longest: Duration) {
-        let _ = tokio::time::timeout(longest, self.nudge.notified()).await;
+    /// longer than so long; whether one of both came.
+    pub(super) async fn lull(&self, longest: Duration) -> bool {
+        tokio::time::timeout(longest, self.nudge.notified()).await.is_ok()
     }
 
     /// Whether that is so now.
