@@ -4,6 +4,7 @@
 //! cargo bench --bench whep                           gateway and floor, 50, 100 and 200 viewers
 //! cargo bench --bench whep -- run 30 50,1000         the same, 30 s each, for those numbers
 //! cargo bench --bench whep -- run 30 50,1000 200     and with a camera of 200 kbit/s
+//! cargo bench --bench whep -- crowd                  10,000 bogus offers and slow clients beside four viewers
 //! cargo bench --bench whep -- load URL 100 10        the load client alone, on any WHEP URL
 //! ```
 //!
@@ -24,6 +25,7 @@
 //! the floor as in the gateway.
 
 mod camera;
+mod crowd;
 mod floor;
 mod gateway;
 mod load;
@@ -58,8 +60,13 @@ fn main() -> Result<(), Failure> {
             let kbit = kbit.first().map_or(Ok(camera::USUAL), |kbit| kbit.parse())?;
             run(seconds.parse()?, &viewers?, kbit)
         }
+        ["crowd"] => crowd::run(10_000),
+        ["crowd", offers] => crowd::run(offers.parse()?),
         [] => run(10, &[50, 100, 200], camera::USUAL),
-        _ => Err("usage: [run SECONDS N,N,… [KBIT]] | [load URL N SECONDS]".into()),
+        _ => {
+            Err("usage: [run SECONDS N,N,… [KBIT]] | [crowd [OFFERS]] | [load URL N SECONDS]"
+                .into())
+        }
     }
 }
 
