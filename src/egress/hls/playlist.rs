@@ -95,6 +95,9 @@ fn open_length(snapshot: &Snapshot) -> Duration {
 /// player begins to load with that segment, whose first pictures it then
 /// cannot show: hls.js 1.7 stood there for ever where `autoplay` was to start
 /// it, shaka-player 5.2 until the next key frame.
+///
+/// Also where only what comes behind it has none: shaka-player begins nearer
+/// the end, by the hinted part and by what passed since it read the playlist.
 fn start(snapshot: &Snapshot) -> Option<Duration> {
     let Targets { part: most, interval, .. } = snapshot.targets;
     let hold_back = snapshot.targets.hold_back();
@@ -112,7 +115,8 @@ fn start(snapshot: &Snapshot) -> Option<Duration> {
         if segment.head.gap || segment.head.discontinuity {
             return None;
         }
-        found_none = behind >= hold_back;
+        let empty = !segment.parts.iter().any(|part| part.independent);
+        found_none |= empty || behind >= hold_back;
     }
     None
 }

@@ -177,6 +177,24 @@ fn behind_a_change_of_parameters_key_frames_carry_theirs() {
 }
 
 #[test]
+fn a_segment_without_a_key_frame_names_one_before_the_hold_back_reaches_it() {
+    // shaka-player begins nearer the end.
+    let mut show = Show::camera();
+    let mut reached = 0;
+    for n in 0..1_000 {
+        show.play_groups(750, n..n + 1);
+        let Some(now) = show.snapshot.as_ref() else { continue };
+        let Some(open) = now.open.as_ref().filter(|open| !open.head.independent) else { continue };
+        if open.duration < now.targets.hold_back() {
+            let text = show.text();
+            assert!(text.contains("#EXT-X-START"), "{text}");
+            reached += 1;
+        }
+    }
+    assert!(reached > 10);
+}
+
+#[test]
 fn a_part_without_a_key_frame_is_never_listed_before_its_media() {
     // What is rounded how depends on the time of day.
     for clock in [0, 137, 371, 621, 913] {
