@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,6 +87,9 @@ class Docker:
     def stop(self):
         self.daemon.terminate()
         self.daemon.wait(60)
+        # What `--network host` leaves mounted cannot be removed.
+        kept = Path(self.socket).parent / "exec/netns/default"
+        subprocess.run(["umount", kept], stderr=subprocess.DEVNULL)
 
 
 def fetch(folder, *packages):
@@ -276,6 +279,8 @@ def together(docker, folder, beside):
 
 
 def main():
+    # So that the daemon goes with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="porthole-image-"))
     folder.chmod(0o755)
     plugins = folder / "cli-plugins"
