@@ -176,12 +176,12 @@ async function wall(name, gateway, kinds = kindsOf(name, SHOWN)) {
   return wrong;
 }
 
-/** The same, where a kind that went wrong is looked at once more: thirteen players decode side
- *  by side, and what else the machine does is not in our hands. A fault of ours comes again. */
+/** The same, where a kind that went wrong while others kept the machine busy is looked at
+ *  once more: thirteen players decode side by side. A fault of ours comes again. */
 async function twice(name, gateway) {
   const wrong = await wall(name, gateway);
   const kinds = Object.keys(wrong).filter((kind) => kind !== "page");
-  if (kinds.length === 0 || wrong.page) return wrong;
+  if (stretch === 1 || kinds.length === 0 || wrong.page) return wrong;
   console.log(`${name}: looks again: ${JSON.stringify(wrong)}`);
   return wall(name, gateway, kinds);
 }
@@ -238,9 +238,9 @@ for (const name of ["hls", "shaka"]) {
     const begun = Object.entries(await look(page)).map(([which, { begun }]) => [which, Math.round(begun ?? Infinity)]);
     console.log(`${name} began within ${begun.map(([which, ms]) => `${which}: ${ms} ms`).join(", ")}`);
     await page.close();
-    // One of twenty may be unlucky: a part that came late, on a machine that was busy.
     const late = begun.filter(([, ms]) => !(ms <= most));
-    assert.ok(late.length <= 1, JSON.stringify(late));
+    // One of twenty may be unlucky where others keep the machine busy: a part came late.
+    assert.ok(late.length <= (stretch === 1 ? 0 : 1), JSON.stringify(late));
   });
 }
 
