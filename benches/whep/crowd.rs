@@ -2,8 +2,6 @@
 //! four viewers watch: they lose nothing, and its memory goes back.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use crate::gateway::Gateway;
-use crate::{Failure, camera, round, usage};
+use crate::{Client, Failure, camera, round, usage};
 
 const RATE: u64 = 200;
 const VIEWERS: usize = 4;
@@ -36,22 +34,14 @@ pub(crate) fn run(offers: usize) -> Result<(), Failure> {
     let gateway = Gateway::start(&camera)?;
     let crowd = offers as u64 / RATE;
     let seconds = WARM.as_secs() + FORGOTTEN.as_secs() + crowd + crowd / 2 + BACK + 10;
-    let mut viewers = Command::new(std::env::current_exe()?)
-        .args(["load", &gateway.url, &VIEWERS.to_string(), &seconds.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(viewers.stdout.take().ok_or("no output")?).lines();
-    let mut line = || -> Result<Value, Failure> {
-        Ok(serde_json::from_str(&lines.next().ok_or("the viewers have failed")??)?)
-    };
-    line()?;
+    let mut viewers = Client::start(&gateway.url, VIEWERS, seconds)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut report = runtime.block_on(measure(&gateway, offers))?;
-    if viewers.try_wait()?.is_some() {
+    if viewers.process.try_wait()?.is_some() {
         return Err("the crowd took longer than the viewers: this machine is too slow".into());
     }
-    let seen = line()?;
-    viewers.wait()?;
+    let seen = viewers.line()?;
+    viewers.process.wait()?;
     report["lost_packets"] = seen["lost_packets"].clone();
     report["packets"] = seen["packets"].clone();
     println!("{report}");

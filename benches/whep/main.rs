@@ -32,8 +32,8 @@ mod load;
 mod usage;
 mod viewer;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use usage::Usage;
@@ -113,21 +113,38 @@ struct Loaded {
 
 /// Runs the load client beside the gateway `pid` and measures that one.
 fn load(url: &str, viewers: usize, seconds: u64, pid: u32) -> Result<Loaded, Failure> {
-    let mut client = Command::new(std::env::current_exe()?)
-        .args(["load", url, &viewers.to_string(), &seconds.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(client.stdout.take().ok_or("no output")?).lines();
-    let mut line = || -> Result<Value, Failure> {
-        Ok(serde_json::from_str(&lines.next().ok_or("the load client has failed")??)?)
-    };
-    line()?;
+    let mut client = Client::start(url, viewers, seconds)?;
     let begin = Usage::of(pid)?;
-    let report = line()?;
+    let report = client.line()?;
     let (cpu, seconds) = Usage::of(pid)?.since(&begin);
     let memory = usage::resident_bytes(pid)?;
-    client.wait()?;
+    client.process.wait()?;
     Ok(Loaded { cpu, seconds, memory, report })
+}
+
+/// The load client, a process of its own.
+pub(crate) struct Client {
+    pub(crate) process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    /// Returns once its viewers are connected.
+    pub(crate) fn start(url: &str, viewers: usize, seconds: u64) -> Result<Self, Failure> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["load", url, &viewers.to_string(), &seconds.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+        let mut client = Self { process, lines };
+        client.line()?;
+        Ok(client)
+    }
+
+    /// What it tells next, which at last is its report.
+    pub(crate) fn line(&mut self) -> Result<Value, Failure> {
+        Ok(serde_json::from_str(&self.lines.next().ok_or("the load client has failed")??)?)
+    }
 }
 
 pub(crate) fn round(value: f64) -> f64 {

@@ -83,11 +83,9 @@ pub fn fragment(sequence: u32, runs: &[Run<'_>]) -> Bytes {
 /// not copied: what is kept of them for later is what the bus holds already.
 pub fn pieces(sequence: u32, runs: &[Run<'_>]) -> Vec<Bytes> {
     let large = |sample: &Sample| sample.data.len() >= SHARED_FROM;
-    let count = samples(runs).filter(|(_, sample)| large(sample)).count();
-    let shared: usize = samples(runs)
+    let (count, shared) = samples(runs)
         .filter(|(_, sample)| large(sample))
-        .map(|(_, sample)| sample.data.len())
-        .sum();
+        .fold((0, 0), |(count, bytes), (_, sample)| (count + 1, bytes + sample.data.len()));
     let mut out = Vec::with_capacity(2 + count);
     let mut open = head(sequence, runs, payload(runs) - shared);
     // Exactly as much memory as there are bytes: these stay for a minute.
