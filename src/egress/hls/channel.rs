@@ -23,7 +23,7 @@ use crate::http::SessionMetrics;
 use crate::media::Quality;
 
 /// A player asks at least once in a part or a segment; one that did not for
-/// this long has left.
+/// this long, or for one and a half target durations, has left.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Requests this close together count as one. A fraction of what a viewer's
@@ -159,6 +159,14 @@ impl Channel {
         }
     }
 
+    /// A player that knows no parts asks once in a target duration.
+    fn linger(&self) -> Duration {
+        match &*self.state.borrow() {
+            State::Live(snapshot) => LINGER.max(snapshot.targets.segment * 3 / 2),
+            State::Starting | State::Unplayable(_) => LINGER,
+        }
+    }
+
     fn touch_alone(&self) {
         let now = Instant::now();
         // A thousand players ask in the same moment: one speaks for them.
@@ -167,7 +175,7 @@ impl Channel {
             return;
         }
         self.asked.send_replace(Some(now));
-        let later = now + LINGER;
+        let later = now + self.linger();
         let mut until = lock(&self.watched_until);
         if until.replace(later).is_none() {
             let interest = self.stream.watch();

@@ -9,6 +9,7 @@ use super::Config;
 use super::lane::Lane;
 use super::segment::{Head, Init, Part, Pieces};
 use super::segmenter::Step;
+use super::store::LEAST_LISTED;
 use super::targets::{Targets, nanos};
 use crate::cmaf::{self, Run};
 use crate::media::{ClockRate, Codec, Frame, MediaKind, MediaTime, Track, Tracks, WallTime};
@@ -23,6 +24,10 @@ const NUMBER_MS: i64 = 100;
 /// A gap is this long where no segment was longer: numbers are not used up, and
 /// who waits is told twice a second at most.
 const SHORTEST_SEGMENT: Duration = Duration::from_secs(1);
+
+/// A group of pictures that ends a segment early, for the next would not end within it, ends
+/// one of this length at the least.
+const EARLY: Duration = SHORTEST_SEGMENT;
 
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
@@ -80,6 +85,9 @@ pub(super) struct Cutter {
     most_gaps: Duration,
     /// The longest segment so far.
     longest: Duration,
+    /// When the newest key frame came, and how long after the one before it.
+    key: Option<i64>,
+    group: Duration,
     /// The open segment ends with the next key frame that is not in its first
     /// part: it is the first behind an outage, or begins without one.
     ends_with_key: bool,
@@ -98,7 +106,7 @@ impl Cutter {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
         // Half the window: behind an outage, what was before it can still be
         // seen, and no player sits in front of gaps alone.
-        let most_gaps = config.window() / 2;
+        let most_gaps = config.window().max(targets.segment * LEAST_LISTED) / 2;
         Self {
             targets,
             origin: origin(first),
@@ -122,6 +130,8 @@ impl Cutter {
             gaps: Duration::ZERO,
             most_gaps,
             longest: SHORTEST_SEGMENT,
+            key: None,
+            group: Duration::ZERO,
             ends_with_key: false,
         }
     }
@@ -232,6 +242,7 @@ impl Cutter {
         self.discontinuity = self.begun;
         self.ends_with_key = !self.gaps.is_zero();
         (self.ended, self.gaps) = (None, Duration::ZERO);
+        (self.key, self.group) = (None, Duration::ZERO);
     }
 
     fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {
@@ -261,7 +272,17 @@ impl Cutter {
         // Behind an outage hls.js 1.7 begins with a segment that is complete.
         // And who begins to play begins with a segment that has its key frame.
         let targets = &self.targets;
-        let least = if self.ends_with_key { targets.cut_part_after } else { targets.cut_after };
+        if key && let Some(before) = self.key.replace(now) {
+            self.group = since(before);
+        }
+        // Rather a short segment than one that ends without a key frame, should the next
+        // group be as long as the last.
+        let is_last = since(began) + self.group + targets.part > targets.segment;
+        let least = match self.ends_with_key {
+            true => targets.cut_part_after,
+            false if is_last => targets.cut_after.min(EARLY),
+            false => targets.cut_after,
+        };
         if key && here && since(began) >= least {
             self.close_part(now, key, out);
             self.close_segment(out);

@@ -61,9 +61,11 @@ pub struct Config {
     /// Most time from what a part shows first to what a player can fetch of
     /// it: it holds as many whole frames as fit in nine tenths of this.
     pub part: Duration,
-    /// How long a segment should be at the least; it ends at a key frame.
+    /// How long a segment should be at the least; it ends at a key frame, where one comes
+    /// within 12 s, or 1.25 times this where that is more.
     pub segment: Duration,
-    /// How far back a player can go, in every stream that is cut. `None`: as
+    /// How far back a player can go, in every stream that is cut, if that is
+    /// more than three target durations. `None`: as
     /// far as [`Config::window`] says while somebody watches, and from a minute
     /// after the last request on, the three target durations that a player
     /// begins with, unless there is a `dir`. So how far a list goes back may

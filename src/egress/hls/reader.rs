@@ -19,8 +19,9 @@ use crate::bus::{Join, Seen, SourceState, Stream, Subscription};
 use crate::http::Latency;
 
 /// A playlist goes on for this long after the last request, so that a phone
-/// out of the pocket finds its place again. Longer than any request is held:
-/// three target durations of 12 s at the most.
+/// out of the pocket finds its place again. Longer than any request is held
+/// (`waiting`), and than the 38 s of the longest target duration, in which a
+/// player that knows no parts asks once.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// How often the gap of a source that is away is looked at. It grows by a

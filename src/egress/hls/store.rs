@@ -31,6 +31,10 @@ pub(super) enum State {
 /// so that a camera which sends without measure takes no memory from others.
 pub(super) const MOST_BYTES: usize = 256 << 20;
 
+/// Target durations that stay listed at the least (draft-pantos-hls-rfc8216bis §6.2.2),
+/// whatever window was asked for.
+pub(super) const LEAST_LISTED: u32 = 3;
+
 /// Segments that a slow disk has not taken yet, beyond those that are kept in
 /// memory anyway; behind that many, the oldest are given up.
 const MOST_WAITING: usize = 8;
@@ -176,7 +180,7 @@ impl Building {
         let mut last_lost = None;
         let mut failed = false;
         for (index, segment) in self.segments.iter_mut().enumerate().rev() {
-            let is_old = behind >= self.targets.segment * 3;
+            let is_old = behind >= self.targets.segment * LEAST_LISTED;
             behind += segment.duration;
             let Some(stored) = segment.stored.clone().filter(|_| !segment.filed) else { continue };
             match stored.filing() {
@@ -274,9 +278,8 @@ impl Building {
     /// Lets go of the oldest segments: those beyond the window and, unless the
     /// `whole` of it is kept, those that a player does not begin with.
     fn slide(&mut self, window: Duration, whole: bool) {
-        // Three target durations stay listed at the least
-        // (draft-pantos-hls-rfc8216bis §6.2.2), without the segment that goes.
-        let least = self.targets.segment * 3;
+        // Without the segment that goes.
+        let least = self.targets.segment * LEAST_LISTED;
         let window = window.max(least);
         let mut listed = length(self.segments.iter().skip(self.unlisted));
         // A player does not begin with gaps, and they take no memory.

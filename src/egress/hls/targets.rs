@@ -9,12 +9,17 @@ use super::Config;
 /// Longest wait for a second key frame. Then segments are as long as they may
 /// be, for players start with those that begin with a key frame or are three
 /// from the end: of a camera that sends one each twelve seconds all do, of one
-/// that sends one each 30 s one of three. Others are cut where there is none.
+/// that sends one each 30 s one of three, or all where so long ones are wished
+/// for. Others are cut where there is none.
 const LONGEST_LESSON: Duration = Duration::from_secs(6);
 /// Shortest lesson: enough frames for a sound interval.
 const SHORTEST_LESSON: Duration = Duration::from_secs(1);
-/// Bounds of `TARGETDURATION` in seconds.
-const TARGET_DURATION: std::ops::RangeInclusive<u64> = 2..=12;
+/// Bounds of `TARGETDURATION`. Players that know no parts stay three of them behind, so it
+/// is longer only where longer segments are wished for.
+const SHORTEST_TARGET: Duration = Duration::from_secs(2);
+const LONGEST_TARGET: Duration = Duration::from_secs(12);
+/// `TARGETDURATION` over the length that segments should have: a key frame may be late.
+const LATE: f64 = 1.25;
 /// What `PART-TARGET` may take of the length that was asked for, room for
 /// jitter included. A player stays three targets behind the newest part; the
 /// rest is for the frame that tells a part is over, for the way and the
@@ -67,13 +72,13 @@ impl Targets {
         // A little short of the wish, so that a key frame which comes a
         // moment early ends the segment instead of doubling it.
         let cut_after = wished.mul_f64(0.9);
+        let second = Duration::from_secs(1);
+        let longest = LONGEST_TARGET.max(ceil(wished.mul_f64(LATE), second));
         let segment = match gop {
-            Some(gop) => ceil(cut_after, gop).max(usual_part).mul_f64(1.25),
-            None => Duration::from_secs(*TARGET_DURATION.end()),
+            Some(gop) => ceil(ceil(cut_after, gop).max(usual_part).mul_f64(LATE), second),
+            None => longest,
         };
-        let segment = ceil(segment, Duration::from_secs(1)).as_secs();
-        let segment = segment.clamp(*TARGET_DURATION.start(), *TARGET_DURATION.end());
-        let segment = Duration::from_secs(segment).max(ceil(part, Duration::from_secs(1)));
+        let segment = segment.clamp(SHORTEST_TARGET, longest).max(ceil(part, second));
         let opening = segment.min(LONGEST_LESSON.max(part));
         Self { segment, part, cut_part_after, cut_after, interval, opening }
     }
@@ -186,6 +191,26 @@ mod tests {
     fn a_camera_without_a_second_key_frame_is_not_waited_for() {
         let targets = learn((0..).map(|n| (n * 40, n == 0))).unwrap();
         assert_eq!(targets.segment, ms(12_000));
+    }
+
+    #[test]
+    fn a_wish_for_long_segments_counts() {
+        for (wish, gop, seconds) in
+            [(30, 1, 34), (30, 10, 38), (30, 20, 38), (30, 60, 38), (6, 60, 12)]
+        {
+            let config = Config { segment: ms(wish * 1_000), ..Config::default() };
+            let mut lesson = Lesson::default();
+            let frames = (0..).map(|n| (n * 40, n * 40 % (gop * 1_000) == 0));
+            let targets = frames.map(|(at, key)| (at * 1_000_000, key)).find_map(|(dts, key)| {
+                lesson.note(dts, key);
+                lesson.learned(&config)
+            });
+            assert_eq!(
+                targets.unwrap().segment,
+                ms(seconds * 1_000),
+                "{wish} s, groups of {gop} s"
+            );
+        }
     }
 
     #[test]

@@ -35,8 +35,11 @@ const MORE_SEGMENTS: Duration = Duration::from_secs(3);
 /// How long the first player of a stream with two qualities waits to be told
 /// of the second: a camera's connection, and two key frames.
 const OTHER_QUALITY: Duration = Duration::from_secs(4);
-/// A held request gives up after this many target durations (§6.2.5.2).
+/// A held request gives up after this many target durations (§6.2.5.2)...
 const HOLD: u32 = 3;
+/// ... or sooner, where those are long: a camera that sends no part for this long sends
+/// nothing. Shorter than a playlist goes on without a request (`reader`).
+const LONGEST_HOLD: Duration = Duration::from_secs(36);
 
 /// The playlist of a channel, once there is one.
 pub(super) async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, Problem> {
@@ -130,7 +133,7 @@ pub(super) async fn hold(
     let _permit = hls.held.try_acquire().map_err(|_| Code::ViewerLimit)?;
     let _held = hls.metrics.hold();
     let mut state = channel.watch();
-    let longest = snapshot.targets.segment * HOLD;
+    let longest = (snapshot.targets.segment * HOLD).min(LONGEST_HOLD);
     match tokio::time::timeout(longest, wait_for(&mut state, enough)).await {
         Ok(snapshot) => {
             channel.touch();

@@ -80,7 +80,10 @@ struct Show {
 
 impl Show {
     fn new(tracks: Vec<Track>) -> Self {
-        let config = Config::default();
+        Self::wishing(Config::default(), tracks)
+    }
+
+    fn wishing(config: Config, tracks: Vec<Track>) -> Self {
         Self {
             tracks: Arc::new(Tracks::new(tracks)),
             segmenter: Segmenter::new(config.clone()),

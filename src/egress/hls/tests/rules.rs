@@ -153,6 +153,31 @@ fn a_long_group_of_pictures_is_cut_by_force_and_not_called_independent() {
 }
 
 #[test]
+fn segments_as_long_as_is_wished_are_whole_groups() {
+    let (segment, window) = (Duration::from_secs(30), Some(Duration::from_secs(300)));
+    let long = || Config { segment, window, ..Config::default() };
+    // Of the last, two are longer than a segment may be: each is one.
+    for (pictures, lengths) in
+        [(25, 26.9..28.1), (250, 29.9..30.1), (750, 29.9..30.1), (500, 19.9..20.1)]
+    {
+        let mut show = Show::wishing(long(), vec![video(640)]);
+        show.play_groups(pictures, 0..7_000);
+        let text = show.text();
+        let read = Read::new(&text);
+        assert!(read.segments.len() > 8, "{text}");
+        // The first is short, and what is left of its group may be the second.
+        for segment in &read.segments[2..] {
+            assert!(
+                segment.parts.first().is_none_or(|part| part.2),
+                "groups of {pictures}: {text}"
+            );
+            let length = segment.duration.unwrap_or(lengths.start);
+            assert!(lengths.contains(&length), "groups of {pictures}: {text}");
+        }
+    }
+}
+
+#[test]
 fn behind_a_change_of_parameters_key_frames_carry_theirs() {
     // Of a player that read the first init segment and no other, as ffmpeg 5.1.
     const SETS: &[u8] = b"\0\0\0\x05\x67\x42\xc0\x0c\x8c\0\0\0\x02\x68\x01FRAME";
