@@ -21,6 +21,7 @@ use super::ice::{Change, Ice, Restart, credentials};
 use super::link::Route;
 use super::offer::Offer;
 use super::packetizer::Packets;
+use super::reminders::Times;
 use super::sender::{Out, Sender};
 use super::socket::Outbox;
 use super::srtp::Sealer;
@@ -77,7 +78,7 @@ pub(super) struct Peer {
     /// Something has happened since the last [`Peer::drain`], or the last look
     /// at the deadlines: for a picture alone neither engine is asked.
     touched: bool,
-    due: Option<Instant>,
+    due: Times,
     due_known: bool,
     dtls: Box<Dtls>,
     /// What seals media, once the handshake is over, as `rtcp` then is.
@@ -122,7 +123,7 @@ impl Peer {
             ice: Box::new(ice),
             path: None,
             touched: true,
-            due: None,
+            due: Times::default(),
             due_known: false,
             dtls: Box::new(dtls),
             sealer: None,
@@ -256,16 +257,22 @@ impl Peer {
         self.reports.extend(transport.and_then(look).map(Report::Look));
     }
 
-    /// When [`Peer::tick`] is due.
-    pub(super) fn deadline(&mut self) -> Option<Instant> {
+    /// When [`Peer::tick`] is due. It is a chore for a viewer that has connected
+    /// and looks for no other path: consent is asked for, and its silence
+    /// noticed, within seconds.
+    pub(super) fn deadline(&mut self) -> Times {
         if self.over {
-            return None;
+            return Times::default();
         }
         if std::mem::replace(&mut self.due_known, true) {
             return self.due;
         }
         let ice = self.ice.deadline(self.connected);
-        self.due = ice.into_iter().chain(self.dtls.deadline()).min();
+        let due = ice.into_iter().chain(self.dtls.deadline()).min();
+        self.due = match self.connected && self.ice.is_selected() {
+            true => Times { timer: None, chore: due },
+            false => Times { timer: due, chore: None },
+        };
         self.due
     }
 

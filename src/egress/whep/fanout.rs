@@ -62,7 +62,8 @@ impl Fanout {
         let mut sub = None;
         loop {
             self.tend_sub(&mut sub).await;
-            let due = self.round.due().unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
+            let due = self.round.reminders.due();
+            let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60));
             tokio::select! {
                 seen = frames.next() => match seen {
                     Some(seen) => self.seen(seen).await,
@@ -237,9 +238,10 @@ impl Fanout {
 
     async fn ticks(&mut self) {
         let now = Instant::now();
-        while let Some((at, id)) = self.round.next_due(now) {
+        while let Some(reminder) = self.round.reminders.next(now) {
+            let id = reminder.viewer;
             if let Some(seat) = self.seats.get_mut(&id)
-                && seat.due.take_if(|due| *due == at).is_some()
+                && seat.due.take(reminder)
             {
                 self.round.look_after(id, seat, now, |viewer, _| viewer.tick(now)).await;
             }

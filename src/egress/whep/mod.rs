@@ -48,6 +48,7 @@ mod packetizer;
 mod place;
 mod programme;
 mod reader;
+mod reminders;
 mod resource;
 mod round;
 mod routes;

@@ -1,15 +1,14 @@
 //! Looking after one viewer after another: what they share, and what of each
 //! is to be remembered.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prometheus::IntCounter;
 
 use super::group::{Group, Groups};
+use super::reminders::{Reminders, Times};
 use super::shared::Shared;
 use super::socket::Outbox;
 use super::switchboard::SessionId;
@@ -17,33 +16,19 @@ use super::viewer::{Health, Viewer};
 use crate::bus::Stream;
 use crate::media::{Frame, StreamName};
 
-/// What is due later than [`SOON`] waits for the next of these marks: a
-/// thousand viewers' housekeeping wakes the thread ten times a second, not a
-/// thousand times.
-const MARK: Duration = Duration::from_millis(100);
-const SOON: Duration = Duration::from_millis(150);
-
-/// How long housekeeping waits, beyond its mark, for a picture to wake the
-/// thread: one of a camera that shows 25 a second comes before, and also before
-/// the 64 ms mark at which the runtime wakes the thread for a timer that is due
-/// within the next 64 ms.
-const PATIENCE: Duration = Duration::from_millis(120);
-
-/// A viewer, and when it wants to be looked after.
+/// A viewer, and when it is to be looked after.
 pub(super) struct Seat {
     pub(super) viewer: Viewer,
-    pub(super) due: Option<Instant>,
+    pub(super) due: Times,
     /// Counted in [`Round::wanting_sub`].
     wants_sub: bool,
 }
 
 impl Seat {
     pub(super) fn of(viewer: Viewer) -> Self {
-        Self { viewer, due: None, wants_sub: false }
+        Self { viewer, due: Times::default(), wants_sub: false }
     }
 }
-
-type Reminders = BinaryHeap<Reverse<(Instant, SessionId)>>;
 
 /// What a fan-out's viewers share.
 pub(super) struct Round {
@@ -54,11 +39,7 @@ pub(super) struct Round {
     pub(super) wanting_sub: usize,
     /// Emptied after every viewer, while the processor still has it at hand.
     outbox: Outbox,
-    /// Due times; a viewer has one valid entry, the one its seat names.
-    timers: Reminders,
-    /// The same of what waits for a mark.
-    chores: Reminders,
-    began: Instant,
+    pub(super) reminders: Reminders,
     /// Viewers to be seen off, and why; without a reason, the engine panicked.
     pub(super) over: Vec<(SessionId, Option<&'static str>)>,
     sent_bytes: IntCounter,
@@ -73,9 +54,7 @@ impl Round {
             sent_bytes: shared.metrics.sessions.sent_bytes(stream.name()),
             shared,
             outbox: Outbox::default(),
-            timers: Reminders::new(),
-            chores: Reminders::new(),
-            began: Instant::now(),
+            reminders: Reminders::new(Instant::now()),
             over: Vec::new(),
         }
     }
@@ -94,7 +73,7 @@ impl Round {
             seat.viewer.settle(now, &self.groups, &mut self.outbox)
         };
         match catch_unwind(AssertUnwindSafe(step)) {
-            Ok(Health::Due(at)) => self.remind(id, &mut seat.due, at, now),
+            Ok(Health::Due(wanted)) => self.reminders.remind(id, &mut seat.due, wanted, now),
             Ok(Health::Over(end)) => self.over.push((id, Some(end))),
             Err(_) => {
                 self.outbox.clear();
@@ -111,42 +90,9 @@ impl Round {
         self.flush().await;
     }
 
-    fn remind(&mut self, id: SessionId, due: &mut Option<Instant>, at: Instant, now: Instant) {
-        // An engine that is late asks for the past: not a busy loop.
-        let mut at = at.max(now + Duration::from_millis(1));
-        let can_wait = at > now + SOON;
-        if can_wait {
-            let marks = (at - self.began).as_nanos().div_ceil(MARK.as_nanos());
-            at = self.began + MARK * u32::try_from(marks).unwrap_or(u32::MAX);
-        }
-        // An entry that comes too early costs one look, a new one for every
-        // packet would cost a heap that grows.
-        if due.is_none_or(|due| at < due) {
-            *due = Some(at);
-            let reminders = if can_wait { &mut self.chores } else { &mut self.timers };
-            reminders.push(Reverse((at, id)));
-        }
-    }
-
     /// The frame has been sent to all who are to have it.
     pub(super) fn gone_out(&self, frame: &Frame) {
         self.shared.metrics.latency.gone_out(frame.arrived);
-    }
-
-    /// When somebody is to be looked after next, if no picture comes before.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let next = |reminders: &Reminders| reminders.peek().map(|Reverse((at, _))| *at);
-        let chore = next(&self.chores).map(|at| at + PATIENCE);
-        next(&self.timers).into_iter().chain(chore).min()
-    }
-
-    /// Takes the next reminder, once it is due.
-    pub(super) fn next_due(&mut self, now: Instant) -> Option<(Instant, SessionId)> {
-        let due = |reminders: &&mut Reminders| {
-            reminders.peek().is_some_and(|Reverse((at, _))| *at <= now)
-        };
-        let reminders = [&mut self.timers, &mut self.chores].into_iter().find(due)?;
-        reminders.pop().map(|Reverse(reminder)| reminder)
     }
 
     /// Says goodbye to a viewer; one whose engine has panicked is dropped

@@ -20,6 +20,7 @@ use super::pace::{Allowance, PACE, count_within};
 use super::packetizer::Packets;
 use super::place::Place;
 use super::programme::Programme;
+use super::reminders::Times;
 use super::socket::Outbox;
 use super::stun::Kind;
 use crate::media::{MediaKind, Quality};
@@ -78,8 +79,8 @@ enum Stage {
 /// How a viewer is after something happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
-    /// Wants [`Viewer::tick`] at that time.
-    Due(Instant),
+    /// Wants [`Viewer::tick`] at these times.
+    Due(Times),
     /// Is over; why, in a word for the metrics.
     Over(&'static str),
 }
@@ -157,7 +158,8 @@ impl Viewer {
 
     /// A deadline has come.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.peer.deadline().is_some_and(|deadline| deadline <= now) {
+        let Times { timer, chore } = self.peer.deadline();
+        if timer.or(chore).is_some_and(|due| due <= now) {
             self.peer.tick(now);
         }
     }
@@ -309,19 +311,19 @@ impl Viewer {
         if self.ledger.is_due(now) {
             self.tell_table(now);
         }
-        let mut due = self.peer.deadline().unwrap_or(now + SETUP_TIMEOUT);
-        match self.stage {
+        let own = match self.stage {
             Stage::Connecting if now >= self.asked + SETUP_TIMEOUT => {
                 return Health::Over("ice_failed");
             }
-            Stage::Connecting => due = due.min(self.asked + SETUP_TIMEOUT),
-            Stage::Connected(start) => due = due.min(start),
+            Stage::Connecting => Some(self.asked + SETUP_TIMEOUT),
+            Stage::Connected(start) => Some(start),
             Stage::Live if self.drops.0 >= MAX_DROPS => return Health::Over("slow"),
-            Stage::Live if self.full => due = due.min(now + FULL_PACE),
-            Stage::Live if !self.programme.is_empty() => due = due.min(now + PACE),
-            Stage::Live => due = self.programme.key_frame_due().map_or(due, |key| due.min(key)),
-        }
-        Health::Due(due)
+            Stage::Live if self.full => Some(now + FULL_PACE),
+            Stage::Live if !self.programme.is_empty() => Some(now + PACE),
+            Stage::Live => self.programme.key_frame_due(),
+        };
+        let Times { timer, chore } = self.peer.deadline();
+        Health::Due(Times { timer: own.into_iter().chain(timer).min(), chore })
     }
 
     fn tell_table(&mut self, now: Instant) {
