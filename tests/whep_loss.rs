@@ -5,6 +5,7 @@
 mod whep_support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -22,15 +23,25 @@ struct Screen {
     /// Sequence number, unrolled: RTP time, end of a picture, arrival.
     packets: BTreeMap<i64, (u32, bool, Instant)>,
     newest: Option<i64>,
+    /// What came before is not of this screen, also what of it comes again.
+    first: Option<i64>,
 }
 
 impl Screen {
+    /// One that goes on where this one ends.
+    fn next(&self) -> Self {
+        Self { newest: self.newest, first: self.newest.map(|newest| newest + 1), ..Self::default() }
+    }
+
     fn push(&mut self, packet: &rtc::rtp::Packet) {
         let number = packet.header.sequence_number;
         let newest = self.newest.unwrap_or(i64::from(number));
         let step = i64::from(number.wrapping_sub(newest as u16) as i16);
         let number = newest + step;
         self.newest = Some(newest.max(number));
+        if number < *self.first.get_or_insert(number) {
+            return;
+        }
         let seen = (packet.header.timestamp, packet.header.marker, Instant::now());
         self.packets.entry(number).or_insert(seen);
     }
@@ -38,12 +49,11 @@ impl Screen {
     /// When each picture could be shown: once it and all before it are whole.
     fn shown(&self) -> Vec<Instant> {
         let mut shown = Vec::new();
-        let (mut before, mut ready) = (None, None);
-        for (number, (_, marker, at)) in &self.packets {
-            if before.is_some_and(|before| before + 1 != *number) {
+        let mut ready = None;
+        for (next, (number, (_, marker, at))) in (self.first.unwrap_or(0)..).zip(&self.packets) {
+            if next != *number {
                 break;
             }
-            before = Some(*number);
             ready = ready.max(Some(*at));
             if *marker {
                 shown.extend(ready);
@@ -52,11 +62,9 @@ impl Screen {
         shown
     }
 
-    /// Packets that never came, of those between the first and the last.
+    /// Packets that never came, of those up to the last.
     fn missing(&self) -> i64 {
-        let (Some((first, _)), Some((last, _))) =
-            (self.packets.first_key_value(), self.packets.last_key_value())
-        else {
+        let (Some(first), Some((last, _))) = (self.first, self.packets.last_key_value()) else {
             return 0;
         };
         last - first + 1 - self.packets.len() as i64
@@ -66,13 +74,14 @@ impl Screen {
     /// statistics count it: a step of more than 150 ms beyond the usual.
     fn frozen(&self) -> f64 {
         let shown = self.shown();
+        let [first, .., last] = shown[..] else { return 1.0 };
         let frozen: Duration = shown
             .windows(2)
             .map(|pair| pair[1] - pair[0])
             .filter(|step| *step > PICTURE + Duration::from_millis(150))
             .map(|step| step - PICTURE)
             .sum();
-        frozen.as_secs_f64() / (*shown.last().unwrap() - shown[0]).as_secs_f64()
+        frozen.as_secs_f64() / (last - first).as_secs_f64()
     }
 }
 
@@ -86,46 +95,65 @@ async fn watch(player: &mut Player, screen: &mut Screen, time: Duration) {
     }
 }
 
+/// A viewer that looks for packets to ask for again as often as browsers do. Where
+/// it does so ten times a second, as the library would, one repair that is lost
+/// freezes the picture, whatever the gateway does.
+async fn eager(line: &Line, gateway: &Gateway, address: SocketAddr) -> Player {
+    let url = format!("{}/yard/whep", gateway.url);
+    let asks = Duration::from_millis(20);
+    let (player, offer) = Player::asking_every(asks, "127.0.0.1:0", &[Video]).await;
+    player.go_behind(line, &url, address, &without_rtx(&offer), |_| true).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_line_loses_is_sent_again() {
     let (gateway, address) = Gateway::on_loopback().await;
     let (_stream, publisher) = gateway.stream("yard");
     let camera = Camera::new(publisher, clip(), None).run(10);
-    let line = Line::to(address, 42).await;
-    let mut player = Player::behind(&line, &format!("{}/yard/whep", gateway.url), address).await;
-    watch(&mut player, &mut Screen::default(), Duration::from_secs(2)).await;
-    // A machine with other things to do freezes pictures by itself: the best of
-    // three looks says what the loss costs. Packets must come in each of them.
-    let mut least_frozen = f64::MAX;
-    for _ in 0..3 {
-        let (mut screen, lost_before) = (Screen::default(), line.lost());
+    let (line, fair) = (Line::to(address, 42).await, Line::to(address, 43).await);
+    let mut player = eager(&line, &gateway, address).await;
+    let mut other = eager(&fair, &gateway, address).await;
+    let mut both = async |screen: &mut Screen, beside: &mut Screen, time| {
+        tokio::join!(watch(&mut player, screen, time), watch(&mut other, beside, time));
+    };
+    let (mut screen, mut beside) = (Screen::default(), Screen::default());
+    both(&mut screen, &mut beside, Duration::from_secs(2)).await;
+    // A machine with other things to do freezes pictures by itself: also those of
+    // a viewer whose line loses nothing, which says what of it is the loss's. The
+    // best of three looks at both counts, but packets must come in each.
+    let (mut least, mut looks) = (f64::MAX, 0);
+    for _ in 0..10 {
+        (screen, beside) = (screen.next(), beside.next());
+        let lost_before = line.lost();
         line.set(Weather { loss: 0.05, ..Weather::default() });
-        watch(&mut player, &mut screen, Duration::from_secs(6)).await;
+        both(&mut screen, &mut beside, Duration::from_secs(6)).await;
         line.set(Weather::default());
-        let (lost, frozen) = (line.lost() - lost_before, screen.frozen());
+        let (lost, frozen) = (line.lost() - lost_before, [screen.frozen(), beside.frozen()]);
         // The last ones' repair.
         for _ in 0..5 {
-            watch(&mut player, &mut screen, Duration::from_secs(1)).await;
-            if screen.missing() == 0 {
+            both(&mut screen, &mut beside, Duration::from_secs(1)).await;
+            if screen.missing() + beside.missing() == 0 {
                 break;
             }
         }
-        println!(
-            "{lost} lost of {}, {} never came, frozen {frozen:.3}",
-            screen.packets.len(),
-            screen.missing()
-        );
+        let missing = [screen.missing(), beside.missing()];
+        let packets = screen.packets.len();
+        println!("{lost} lost of {packets}, {missing:?} never came, frozen {frozen:.3?}");
+        if missing[1] > 0 || frozen[1] > 0.1 {
+            // A machine that does so much harm by itself says nothing.
+            continue;
+        }
         assert!(lost > 20, "the line lost only {lost}");
-        assert_eq!(screen.missing(), 0, "packets were never sent again");
+        assert_eq!(missing[0], 0, "packets were never sent again");
         assert!(screen.shown().len() > 6 * FPS as usize, "{} pictures", screen.shown().len());
-        least_frozen = least_frozen.min(frozen);
-        if least_frozen < 0.1 {
+        least = least.min(frozen[0] - frozen[1]);
+        looks += 1;
+        if least < 0.05 || looks == 3 {
             break;
         }
     }
-    // This viewer asks once in 100 ms, browsers at once: theirs is measured by
-    // tests/browser/loss.js.
-    assert!(least_frozen < 0.1, "frozen {least_frozen:.3} of the time");
+    // Of browsers tests/browser/loss.js says more.
+    assert!(least < 0.05, "frozen {least:.3} of the time more than without loss");
     camera.abort();
 }
 

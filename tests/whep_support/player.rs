@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use rtc::interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::{
+    Attribute, Interceptor, NackGeneratorBuilder, Packet, Slot, StreamInfo, TaggedPacket,
+};
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -154,12 +156,25 @@ impl Player {
 
     /// The same, which has that address alone.
     pub(crate) async fn offering_from(ours: &str, kinds: &[RtpCodecKind]) -> (Self, String) {
+        Self::asking_every(Duration::from_millis(100), ours, kinds).await
+    }
+
+    /// The same, which looks so often for packets to ask for again.
+    pub(crate) async fn asking_every(
+        interval: Duration,
+        ours: &str,
+        kinds: &[RtpCodecKind],
+    ) -> (Self, String) {
         let raw = Raw::default();
         let (sender, events) = mpsc::unbounded_channel();
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().unwrap();
         let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
+        // It would forget what it misses after 512 packets, of which a busy machine
+        // hands it as many at once.
+        let asks = NackGeneratorBuilder::new().with_interval(interval).with_size(1024).build();
         let registry = registry
+            .with(Slot::NackGenerator, asks)
             .with(Slot::from(14_000), Tap(VecDeque::new(), VecDeque::new(), Arc::clone(&raw)));
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
