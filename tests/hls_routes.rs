@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hls_support::gateway::{FIRST, Gateway, later, seven_seconds};
+use hls_support::gateway::{FIRST, Gateway, later, pictures, seven_seconds};
 use hls_support::{Audio, Clip, Spec, WALL_MS, draft, run};
 use m3u8_rs::{MediaPlaylist, Playlist};
 use porthole::bus::SourceState;
+use porthole::egress::hls::Config;
 use porthole::fault::Code;
 use porthole::media::{
     ClockRate, Codec, Draft, FrameKind, Jpeg, PixelSize, Track, TrackId, Tracks,
@@ -85,6 +86,34 @@ async fn a_reload_without_a_part_waits_for_the_whole_segment() {
     gateway.publish_all(&rest[10..12]).await;
     let text = request.await.unwrap().unwrap().text().await.unwrap();
     assert!(text.contains(&format!("\ns{open}.m4s\n")), "{text}");
+}
+
+#[tokio::test]
+async fn chromiums_own_player_is_told_of_a_segment_more_than_there_was() {
+    let ask = |gateway: &Gateway| {
+        let request = gateway.http.get(gateway.url("hls/media.m3u8"));
+        // As it asks (156), but without gzip.
+        request.header("accept-encoding", "identity;q=1, *;q=0").send()
+    };
+    let (mut gateway, rest) = gateway_after(140).await;
+    let request = tokio::spawn(ask(&gateway));
+    held(&gateway, 1).await;
+    assert!(gateway.text("").await.contains("#EXT-X-PART:"), "others do not wait");
+    gateway.publish_all(&rest[..10]).await;
+    tokio::task::yield_now().await;
+    assert!(!request.is_finished(), "parts are not enough");
+    gateway.publish_all(&rest[10..12]).await;
+    let answer = request.await.unwrap().unwrap();
+    assert_eq!(answer.headers()["cache-control"], "max-age=0");
+    let text = answer.text().await.unwrap();
+    assert!(text.contains(&format!("\ns{}.m4s\n", FIRST + 2)) && !text.contains("PART"), "{text}");
+
+    // Where it leaves a segment for later, it needs no news.
+    let config = Config { always: true, segment: MILLIS(6_000), ..Config::default() };
+    let mut gateway = Gateway::start_with(config).await;
+    gateway.publish_all(&pictures(900, 50)).await;
+    let answer = tokio::time::timeout(MILLIS(5_000), ask(&gateway)).await.unwrap().unwrap();
+    assert!(answer.text().await.unwrap().matches("#EXTINF:6.0").count() > 3);
 }
 
 #[tokio::test]

@@ -66,6 +66,21 @@ async fn one_playlist_offers_both_qualities_and_each_says_how_far_the_other_is()
 }
 
 #[tokio::test]
+async fn chromiums_own_player_which_cannot_change_is_offered_one_quality() {
+    let (gateway, _sub) = both().await;
+    for (accepts, uri) in [
+        ("identity", ["hls/media.m3u8", "hls/sub/media.m3u8"].as_slice()),
+        ("identity;q=1, *;q=0", &["hls/media.m3u8"]),
+    ] {
+        let request =
+            gateway.http.get(gateway.url("index.m3u8")).header("accept-encoding", accepts);
+        let answer = request.send().await.unwrap();
+        assert!(answer.headers()["vary"].to_str().unwrap().contains("Accept-Encoding"));
+        assert_eq!(uris(&answer.text().await.unwrap()), uri, "{accepts}");
+    }
+}
+
+#[tokio::test]
 async fn who_names_a_quality_gets_that_alone_and_the_other_is_not_pulled() {
     let (gateway, _sub) = both().await;
     let stream = gateway.stream.substream().unwrap();

@@ -21,6 +21,14 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether what asks is the `<video>` of Chromium itself: it names what it takes as nobody
+/// else does, `identity;q=1, *;q=0`, and over HTTP without TLS tells nothing else of itself
+/// that caches could go by (`Vary`).
+pub fn is_chromium_video(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::ACCEPT_ENCODING);
+    lists.iter().any(|list| list.as_bytes().ends_with(b"identity;q=1, *;q=0"))
+}
+
 /// `plain` as gzip, by an effort of 1 to 9.
 pub fn gzip(plain: &[u8], effort: u32) -> Bytes {
     let mut out = GzEncoder::new(Vec::with_capacity(1024), Compression::new(effort));

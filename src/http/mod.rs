@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub use attended::Attended;
-pub use compression::{gzip, takes_gzip};
+pub use compression::{gzip, is_chromium_video, takes_gzip};
 pub use connection::Scheme;
 pub use cors::{BadOrigin, Origin};
 pub use front::Front;

@@ -16,7 +16,7 @@ use futures_util::stream;
 use super::disk::Stored;
 use super::playlist::Name;
 use super::snapshot::{Content, Snapshot};
-use crate::http::{Sent, gzip, request_problem, takes_gzip};
+use crate::http::{Sent, gzip, is_chromium_video, request_problem, takes_gzip};
 
 /// A playlist as text, compressed when first asked for that way: a thousand
 /// players that wait for it cost one compression.
@@ -60,6 +60,10 @@ pub(super) struct Wish {
     /// For headers alone.
     head: bool,
     gzip: bool,
+    /// From Chromium's own player, which is answered as [`playlist::whole`] says.
+    ///
+    /// [`playlist::whole`]: super::playlist::whole
+    pub(super) chromium: bool,
     none_match: Option<HeaderValue>,
     if_range: Option<HeaderValue>,
     range: Option<HeaderValue>,
@@ -71,6 +75,7 @@ impl Wish {
         Self {
             head: *method == Method::HEAD,
             gzip: takes_gzip(headers),
+            chromium: is_chromium_video(headers),
             none_match: named(header::IF_NONE_MATCH),
             if_range: named(header::IF_RANGE),
             range: named(header::RANGE),

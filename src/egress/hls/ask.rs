@@ -1,17 +1,18 @@
 //! A request for a media playlist, or for one of the objects it lists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{Response, StatusCode};
 
-use super::answer::{Object, Wish, gone, mistake};
+use super::answer::{Object, Text, Wish, gone, mistake};
 use super::channel::Channel;
 use super::directives::Directives;
 use super::playlist::{self, Name, Report};
 use super::routes::Deps;
 use super::snapshot::Snapshot;
 use super::store::State;
-use super::waiting::{begun_snapshot, first_snapshot, hold};
+use super::waiting::{begun_snapshot, first_snapshot, hold, news};
 use crate::http::{Problem, Sent};
 use crate::media::Quality;
 
@@ -75,6 +76,11 @@ impl Ask {
         let begins = directives.is_ok_and(|asked| asked.segment.is_none());
         let snapshot =
             if begins { begun_snapshot(&channel).await? } else { first_snapshot(&channel).await? };
+        if begins && wish.chromium && !snapshot.ended {
+            let snapshot = news(&deps.hls, &channel, snapshot).await;
+            // Not from a cache what was to have news.
+            return Ok(Text::from(playlist::whole(&snapshot)).answer(&wish, Duration::ZERO));
+        }
         let target = snapshot.targets.segment;
         let bad = |why| Ok(mistake(StatusCode::BAD_REQUEST, why, Some(target * 4)));
         let asked = match directives {

@@ -9,7 +9,8 @@
 //! Promise: whatever a player can fetch is a pure function of the stamped
 //! frames (no cookie, session, clock or random in a name or a byte) and never
 //! changes under its name, so any cache can serve a crowd. What a playlist
-//! once promises it keeps for life.
+//! once promises it keeps for life. (Chromium's own player is told less of it,
+//! and later, for it fails otherwise: `playlist::whole`, `waiting::news`.)
 //!
 //! Clauses are those of draft-pantos-hls-rfc8216bis.
 

@@ -141,6 +141,15 @@ pub(super) fn media(snapshot: &Snapshot, skipped: usize, other: Option<Report>) 
     out
 }
 
+/// The media playlist for Chromium's own player (156), which begins with the three newest
+/// segments, whatever `EXT-X-START` says, and ends with an error where the first of them does
+/// not begin with a key frame: up to where it does, and without parts, of which it knows none.
+pub(super) fn whole(snapshot: &Snapshot) -> String {
+    let mut out = String::with_capacity(4 * 1024);
+    write_whole(&mut out, snapshot).expect("a String takes every write");
+    out
+}
+
 /// How far another rendition is (§4.4.5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
@@ -173,6 +182,38 @@ impl Display for Report {
     }
 }
 
+fn write_whole(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
+    writeln!(out, "#EXTM3U\n#EXT-X-VERSION:9")?;
+    writeln!(out, "#EXT-X-TARGETDURATION:{}", snapshot.targets.segment.as_secs())?;
+    put_numbers(out, snapshot)?;
+    let mut init = None;
+    for segment in snapshot.begun_with_key() {
+        put_head(out, segment, init)?;
+        init = Some(segment.init.number);
+        put_whole(out, segment)?;
+    }
+    Ok(())
+}
+
+/// What a list without its oldest segments goes on from (§4.4.3).
+fn put_numbers(out: &mut String, snapshot: &Snapshot) -> fmt::Result {
+    let first = snapshot.listed().first().map_or(snapshot.next, |segment| segment.head.number);
+    writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}")?;
+    writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", snapshot.discontinuities)?;
+    if snapshot.independent {
+        writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+    }
+    Ok(())
+}
+
+/// The segment itself.
+fn put_whole(out: &mut String, segment: &Segment) -> fmt::Result {
+    if segment.head.gap {
+        writeln!(out, "#EXT-X-GAP")?;
+    }
+    writeln!(out, "#EXTINF:{},\n{}", Seconds(segment.duration), segment.name())
+}
+
 fn write_media(
     out: &mut String,
     snapshot: &Snapshot,
@@ -190,12 +231,7 @@ fn write_media(
         Seconds(targets.hold_back()),
     )?;
     writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", Seconds(targets.part))?;
-    let first = listed.first().map_or(snapshot.next, |segment| segment.head.number);
-    writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}")?;
-    writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", snapshot.discontinuities)?;
-    if snapshot.independent {
-        writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
-    }
+    put_numbers(out, snapshot)?;
     if let Some(back) = start(snapshot) {
         writeln!(out, "#EXT-X-START:TIME-OFFSET=-{}", Seconds(back))?;
     }
@@ -216,10 +252,7 @@ fn write_media(
         if end - began < targets.segment * PARTS_LISTED {
             put_parts(out, segment, targets.part)?;
         }
-        if segment.head.gap {
-            writeln!(out, "#EXT-X-GAP")?;
-        }
-        writeln!(out, "#EXTINF:{},\n{}", Seconds(segment.duration), segment.name())?;
+        put_whole(out, segment)?;
         began += segment.duration;
     }
     if let Some(open) = open {

@@ -64,8 +64,10 @@ async fn index(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let channel = channel(&deps, &stream, |stream| http::of_quality(stream, query.as_deref()))?;
-    // Who names a quality gets that one alone.
-    let named = !http::adapts(query.as_deref());
+    let wish = Wish::of(&method, &headers);
+    // Who names a quality gets that one alone. So does Chromium's own player: 156 takes the
+    // numbers of one playlist for those of the other, and stands still when it changes.
+    let named = !http::adapts(query.as_deref()) || wish.chromium;
     let sub = channel.other().filter(|_| !named);
     if sub.is_some() {
         channel.pair();
@@ -99,7 +101,6 @@ async fn index(
                 None => vec![own],
             };
             let text = multivariant::text(&variants);
-            let wish = Wish::of(&method, &headers);
             Ok(Text::from(text).answer(&wish, max_age).map(Body::new))
         }
         Err(problem) => {

@@ -13,6 +13,9 @@ use super::segment::{Init, Part, Segment};
 use super::store::rate;
 use super::targets::Targets;
 
+/// How many segments from the end a player begins that knows no parts.
+pub(super) const BEGUN_WITH: usize = 3;
+
 /// A playlist and its objects at one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -57,6 +60,15 @@ impl Snapshot {
     /// Complete segments in the playlist.
     pub(super) fn listed(&self) -> &[Arc<Segment>] {
         &self.segments[self.unlisted..]
+    }
+
+    /// The same, up to where the third from the end begins with a key frame, if there is one
+    /// that does.
+    pub(super) fn begun_with_key(&self) -> &[Arc<Segment>] {
+        let listed = self.listed();
+        let begins = |three: &[Arc<Segment>]| three[0].head.independent && !three[0].head.gap;
+        let place = listed.windows(BEGUN_WITH).rposition(begins);
+        &listed[..place.map_or(listed.len(), |place| place + BEGUN_WITH)]
     }
 
     /// The complete segment of that number, listed or not.

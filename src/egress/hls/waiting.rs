@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Hls;
 use super::channel::{Channel, ready, wait_for};
 use super::multivariant::Variant;
-use super::snapshot::Snapshot;
+use super::snapshot::{BEGUN_WITH, Snapshot};
 use super::store::State;
 use crate::bus::SourceState;
 use crate::fault::{Code, Fault};
@@ -122,6 +122,10 @@ pub(super) fn is_down(channel: &Channel) -> bool {
     channel.stream().status().state == SourceState::Down
 }
 
+fn longest_hold(snapshot: &Snapshot) -> Duration {
+    (snapshot.targets.segment * HOLD).min(LONGEST_HOLD)
+}
+
 /// Holds a request until `enough` holds, for as long as the client stays.
 /// `None` when the stream was detached meanwhile.
 pub(super) async fn hold(
@@ -133,8 +137,7 @@ pub(super) async fn hold(
     let _permit = hls.held.try_acquire().map_err(|_| Code::ViewerLimit)?;
     let _held = hls.metrics.hold();
     let mut state = channel.watch();
-    let longest = (snapshot.targets.segment * HOLD).min(LONGEST_HOLD);
-    match tokio::time::timeout(longest, wait_for(&mut state, enough)).await {
+    match tokio::time::timeout(longest_hold(snapshot), wait_for(&mut state, enough)).await {
         Ok(snapshot) => {
             channel.touch();
             Ok(snapshot)
@@ -148,6 +151,30 @@ pub(super) async fn hold(
             Err(Fault::new(Code::StreamStarting, why).into())
         }
     }
+}
+
+/// Chromium's own player wants 10 s before it begins to play, and sound may be shorter.
+const CHROMIUM_BUFFER: Duration = Duration::from_millis(10_200);
+
+/// The playlist for Chromium's own player (156), with news. Once it can play, it reads again
+/// what it has read to its end, and ends with an error where nothing is new ("Segment queue
+/// never had any data"); it tells no request from another, and neither can we, so each waits
+/// for the next segment. Where segments are long enough for it to leave one, none waits.
+pub(super) async fn news(hls: &Hls, channel: &Channel, now: Arc<Snapshot>) -> Arc<Snapshot> {
+    let listed = now.begun_with_key();
+    let begun = listed.len().saturating_sub(BEGUN_WITH);
+    let before_last = listed[begun..].iter().rev().skip(1).map(|segment| segment.duration);
+    let newest = listed.last().map(|segment| segment.head.number);
+    if now.ended || before_last.sum::<Duration>() > CHROMIUM_BUFFER {
+        return now;
+    }
+    let Ok(_permit) = hls.held.try_acquire() else { return now };
+    let _held = hls.metrics.hold();
+    let newer = |s: &Snapshot| s.begun_with_key().last().map(|last| last.head.number) > newest;
+    let mut state = channel.watch();
+    let news = tokio::time::timeout(longest_hold(&now), wait_for(&mut state, newer)).await;
+    channel.touch();
+    news.ok().flatten().unwrap_or(now)
 }
 
 /// What the multivariant playlist says of a stream's substream; `None` where

@@ -178,6 +178,28 @@ fn segments_as_long_as_is_wished_are_whole_groups() {
 }
 
 #[test]
+fn chromiums_list_ends_where_the_third_from_the_end_begins_with_a_key_frame() {
+    let mut show = Show::camera();
+    let (mut newest, mut changes) = (0, 0);
+    for from in 0..120 {
+        show.play_groups(750, from * 25..from * 25 + 25);
+        let Some(now) = &show.snapshot else { continue };
+        let text = playlist::whole(now);
+        let read = Read::new(&text);
+        assert!(!text.contains("#EXT-X-PART") && !text.contains("-HINT"), "{text}");
+        let begins = |number: u64| now.segment(number).unwrap().head.independent;
+        let last = read.first() + read.segments.len() as u64 - 1;
+        assert!(last < now.next && last >= newest, "{text}");
+        // Of the first group there are two.
+        assert!(now.next < FIRST + 3 || begins(last - 2), "{text}");
+        changes += usize::from(last > newest);
+        newest = last;
+    }
+    // Two segments one by one, and then whole groups of three.
+    assert!((4..=6).contains(&changes) && newest > FIRST + 6, "{changes}, {newest}");
+}
+
+#[test]
 fn behind_a_change_of_parameters_key_frames_carry_theirs() {
     // Of a player that read the first init segment and no other, as ffmpeg 5.1.
     const SETS: &[u8] = b"\0\0\0\x05\x67\x42\xc0\x0c\x8c\0\0\0\x02\x68\x01FRAME";
