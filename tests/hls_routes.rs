@@ -108,6 +108,17 @@ async fn chromiums_own_player_is_told_of_a_segment_more_than_there_was() {
     let text = answer.text().await.unwrap();
     assert!(text.contains(&format!("\ns{}.m4s\n", FIRST + 2)) && !text.contains("PART"), "{text}");
 
+    // It begins with three, however long they take to come.
+    let (mut gateway, rest) = gateway_after(60).await;
+    let request = tokio::spawn(ask(&gateway));
+    held(&gateway, 1).await;
+    gateway.publish_all(&rest[..60]).await;
+    tokio::time::sleep(MILLIS(100)).await;
+    assert!(!request.is_finished(), "two are not enough");
+    gateway.publish_all(&rest[60..]).await;
+    let text = request.await.unwrap().unwrap().text().await.unwrap();
+    assert_eq!(text.matches("#EXTINF").count(), 3, "{text}");
+
     // Where it leaves a segment for later, it needs no news.
     let config = Config { always: true, segment: MILLIS(6_000), ..Config::default() };
     let mut gateway = Gateway::start_with(config).await;

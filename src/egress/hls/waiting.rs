@@ -170,7 +170,11 @@ pub(super) async fn news(hls: &Hls, channel: &Channel, now: Arc<Snapshot>) -> Ar
     }
     let Ok(_permit) = hls.held.try_acquire() else { return now };
     let _held = hls.metrics.hold();
-    let newer = |s: &Snapshot| s.begun_with_key().last().map(|last| last.head.number) > newest;
+    // Not two of one group: what it has played of that it drops, and the rest with it.
+    let newer = |s: &Snapshot| {
+        let listed = s.begun_with_key();
+        listed.len() >= BEGUN_WITH && listed.last().map(|last| last.head.number) > newest
+    };
     let mut state = channel.watch();
     let news = tokio::time::timeout(longest_hold(&now), wait_for(&mut state, newer)).await;
     channel.touch();
