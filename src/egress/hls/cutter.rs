@@ -91,6 +91,11 @@ pub(super) struct Cutter {
     /// The open segment ends with the next key frame that is not in its first
     /// part: it is the first behind an outage, or begins without one.
     ends_with_key: bool,
+    /// How far segments' dates are ahead of the stream's line, in nanoseconds. It stays up to a
+    /// discontinuity, though the camera's clock becomes known better: hls.js 1.7 and
+    /// shaka-player 5.2 place segments by their dates. Where those stepped by 0.2 s, hls.js
+    /// looked for parts where they were not; by 1 ms, shaka stood until the next key frame.
+    dated: Option<i64>,
 }
 
 struct Lanes {
@@ -133,6 +138,7 @@ impl Cutter {
             key: None,
             group: Duration::ZERO,
             ends_with_key: false,
+            dated: None,
         }
     }
 
@@ -243,6 +249,7 @@ impl Cutter {
         self.ends_with_key = !self.gaps.is_zero();
         (self.ended, self.gaps) = (None, Duration::ZERO);
         (self.key, self.group) = (None, Duration::ZERO);
+        self.dated = None;
     }
 
     fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {
@@ -307,10 +314,12 @@ impl Cutter {
         self.fragments = self.fragments.wrapping_add(1);
         if self.segment_began.is_none() {
             self.segment_began = Some(self.part_began);
+            let ahead = lanes.lead.wall_of_taken().unix_nanos().saturating_sub(self.part_began);
+            let dated = *self.dated.get_or_insert(ahead);
             out.push(Step::Open(Head {
                 number: self.number,
                 discontinuity: std::mem::take(&mut self.discontinuity),
-                wall: lanes.lead.wall_of_taken(),
+                wall: WallTime::from_unix_nanos(self.part_began.saturating_add(dated)),
                 independent: samples.first().is_some_and(|sample| sample.sync),
                 gap: false,
             }));
@@ -356,12 +365,12 @@ impl Cutter {
         if let Some(audio) = &mut lanes.audio {
             audio.finish(USUAL_SOUND);
         }
-        let wall = lanes.lead.wall_at(end.unwrap_or_default());
         if let Some(end) = end {
             self.close_part(end, false, out);
         }
         self.close_segment(out);
-        self.ended = end.filter(|_| self.begun).map(|end| (end, wall));
+        let date = |(end, ahead): (i64, i64)| WallTime::from_unix_nanos(end.saturating_add(ahead));
+        self.ended = end.zip(self.dated).map(|it| (it.0, date(it)));
         self.lanes = None;
     }
 }

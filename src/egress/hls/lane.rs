@@ -20,8 +20,6 @@ pub(super) struct Lane {
     usual: Option<u32>,
     /// Capture time of the first frame taken last.
     wall: WallTime,
-    /// Decode time of the newest frame in nanoseconds, and its capture time.
-    newest: (i64, WallTime),
 }
 
 struct Timed {
@@ -42,7 +40,6 @@ impl Lane {
             open: None,
             usual: None,
             wall: WallTime::from_unix_nanos(0),
-            newest: (0, WallTime::from_unix_nanos(0)),
         }
     }
 
@@ -80,7 +77,6 @@ impl Lane {
             before.sample.duration = ticks(dts - before.dts);
             before
         });
-        self.newest = (self.at(dts), frame.wall);
         let pts = frame.pts.rescaled(self.rate());
         let position = u64::try_from(pts.saturating_add(self.origin)).unwrap_or(0);
         self.open = Some(Timed {
@@ -127,12 +123,6 @@ impl Lane {
     /// When the first frame handed out last was captured.
     pub(super) fn wall_of_taken(&self) -> WallTime {
         self.wall
-    }
-
-    /// What the wall shows at `nanos`, by the newest frame.
-    pub(super) fn wall_at(&self, nanos: i64) -> WallTime {
-        let (at, wall) = self.newest;
-        wall.offset_by(nanos.saturating_sub(at))
     }
 
     /// Drops frames older than the newest by more than `length`.

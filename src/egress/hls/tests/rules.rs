@@ -404,3 +404,18 @@ fn a_window_holds_the_frames_of_the_bus_and_no_copy_of_them() {
     let frame = part.data.iter().find(|piece| piece.len() > 40_000).expect("a key frame");
     assert_eq!(frame.as_ptr(), show.newest_key.as_ptr());
 }
+
+#[test]
+fn dates_follow_from_lengths_though_the_clock_becomes_known_better() {
+    let mut show = Show::camera();
+    show.play(0..150);
+    show.clock = 200;
+    show.play(150..25 * 60);
+    let now = show.now();
+    let nanos = |segment: &segment::Segment| segment.head.wall.unix_nanos();
+    for pair in now.listed().windows(2) {
+        let apart = nanos(&pair[1]) - nanos(&pair[0]);
+        let step = apart - pair[0].duration.as_nanos() as i64;
+        assert!(step.abs() <= 2_000, "{step}: {}", show.text());
+    }
+}
