@@ -105,11 +105,12 @@ fn start(snapshot: &Snapshot) -> Option<Duration> {
     let mut found_none = false;
     for segment in snapshot.open.iter().chain(snapshot.listed().iter().rev()) {
         for part in segment.parts.iter().rev() {
-            behind += listed_length(part, most);
-            // Into the part by a frame, wherever a player rounds.
-            let back = behind.saturating_sub(interval);
-            if part.independent && back >= hold_back {
-                return found_none.then_some(back);
+            let length = listed_length(part, most);
+            behind += length;
+            if part.independent && behind.saturating_sub(interval) >= hold_back {
+                // Into the part by a frame, wherever a player rounds; yet not out of one that
+                // is a single frame, which is shorter than most.
+                return found_none.then_some(behind - interval.min(length / 2));
             }
         }
         if segment.head.gap || segment.head.discontinuity {
