@@ -52,14 +52,14 @@ fn rhythm() -> impl Strategy<Value = Rhythm> {
 }
 
 impl Rhythm {
-    /// Long enough for the longest lesson, whatever happened before: behind a
-    /// hole it begins with the next key frame.
+    /// Long enough for the longest lesson, whatever happened before: behind an
+    /// outage it begins anew, behind a hole with the next key frame.
     fn frames(&self) -> usize {
         let lesson = 20_000 / self.interval as usize;
-        if self.events.iter().any(|(_, event)| matches!(event, Event::Hole(_))) {
-            return FRAMES + self.gop as usize + lesson;
+        if self.events.is_empty() {
+            return FRAMES.max(lesson);
         }
-        FRAMES.max(lesson)
+        FRAMES + self.gop as usize + lesson
     }
 }
 
