@@ -76,6 +76,8 @@ async fn chromiums_own_player_which_cannot_change_is_offered_one_quality() {
             gateway.http.get(gateway.url("index.m3u8")).header("accept-encoding", accepts);
         let answer = request.send().await.unwrap();
         assert!(answer.headers()["vary"].to_str().unwrap().contains("Accept-Encoding"));
+        let kept = answer.headers()["cache-control"] != "max-age=0";
+        assert_eq!(kept, uri.len() > 1, "it cannot read a list that its cache has");
         assert_eq!(uris(&answer.text().await.unwrap()), uri, "{accepts}");
     }
 }

@@ -1,6 +1,7 @@
 //! URLs: playlists that can be waited for, and objects that never change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -88,7 +89,11 @@ async fn index(
     match snapshot {
         Ok(snapshot) => {
             sessions.setup("ok");
-            let max_age = snapshot.targets.segment / 2;
+            // Chromium 156 cannot read a compressed list that its cache has.
+            let max_age = match wish.chromium {
+                true => Duration::ZERO,
+                false => snapshot.targets.segment / 2,
+            };
             let main = channel.stream().name().as_str() == stream;
             let quality = if main { Quality::Main } else { Quality::Sub };
             let own = Variant::of(&snapshot, quality);
