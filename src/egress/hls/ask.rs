@@ -50,9 +50,7 @@ impl Ask {
             State::Starting | State::Unplayable(_) => return Ok(gone(None)),
         };
         let snapshot = match name {
-            Name::Part(number, part)
-                if number == snapshot.next && part == snapshot.open_parts() && !snapshot.ended =>
-            {
+            Name::Part(number, part) if (number, part) == snapshot.hinted() && !snapshot.ended => {
                 // It may end up in the next segment (`Cutter::push_lead`): a hint
                 // is no promise (§4.4.5.3).
                 let has = move |s: &Snapshot| s.next > number || s.part(number, part).is_some();

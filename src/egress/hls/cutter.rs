@@ -52,6 +52,13 @@ const SHORTEST_GAP: Duration = Duration::from_millis(500);
 /// rounded, and a time of day as a float is a quarter off.
 const LATE_MICROS: i64 = 2;
 
+/// A segment whose last part is no longer than this is complete in the list once there is a
+/// part behind it. hls.js 1.7 takes a segment for loaded that is complete in its playlist and
+/// buffered up to 0.2 s before its end (`bufferPadding` of its fragment tracker): had it not
+/// yet appended the part before, it never asked for the last one, and stood until the
+/// segment's parts left the list.
+const SHORT_PART: Duration = Duration::from_millis(250);
+
 /// Cuts, once the targets are known.
 pub(super) struct Cutter {
     targets: Targets,
@@ -91,6 +98,8 @@ pub(super) struct Cutter {
     /// The open segment ends with the next key frame that is not in its first
     /// part: it is the first behind an outage, or begins without one.
     ends_with_key: bool,
+    /// The segment before has ended, but it is not said yet.
+    unsaid: bool,
     /// How far segments' dates are ahead of the stream's line, in nanoseconds. It stays up to a
     /// discontinuity, though the camera's clock becomes known better: hls.js 1.7 and
     /// shaka-player 5.2 place segments by their dates. Where those stepped by 0.2 s, hls.js
@@ -138,6 +147,7 @@ impl Cutter {
             key: None,
             group: Duration::ZERO,
             ends_with_key: false,
+            unsaid: false,
             dated: None,
         }
     }
@@ -291,6 +301,8 @@ impl Cutter {
             false => targets.cut_after,
         };
         if key && here && since(began) >= least {
+            let last = since(self.part_began);
+            self.unsaid = self.segment_began.is_some() && last <= SHORT_PART;
             self.close_part(now, key, out);
             self.close_segment(out);
         } else if full {
@@ -316,6 +328,9 @@ impl Cutter {
             self.segment_began = Some(self.part_began);
             let ahead = lanes.lead.wall_of_taken().unix_nanos().saturating_sub(self.part_began);
             let dated = *self.dated.get_or_insert(ahead);
+            if std::mem::take(&mut self.unsaid) {
+                out.push(Step::Close);
+            }
             out.push(Step::Open(Head {
                 number: self.number,
                 discontinuity: std::mem::take(&mut self.discontinuity),
@@ -351,7 +366,7 @@ impl Cutter {
             self.number += 1;
             self.segment_bytes = 0;
             (self.opened, self.ends_with_key) = (true, false);
-            out.push(Step::Close);
+            out.push(if self.unsaid { Step::Last } else { Step::Close });
         }
     }
 

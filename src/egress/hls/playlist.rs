@@ -270,7 +270,8 @@ fn write_media(
     }
     // Also after a gap, though another gap may come in its place: without, hls.js
     // 1.7 stood eleven seconds longer than the camera was away.
-    let name = Name::Part(snapshot.next, snapshot.open_parts());
+    let (segment, part) = snapshot.hinted();
+    let name = Name::Part(segment, part);
     writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\"")?;
     other.map_or(Ok(()), |other| writeln!(out, "{other}"))
 }

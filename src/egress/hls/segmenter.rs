@@ -26,6 +26,8 @@ pub(super) enum Step {
     Open(Head),
     /// The open segment grows.
     Part(Part),
+    /// The open segment has its last part; that it ends is said with the next one.
+    Last,
     /// The open segment is complete.
     Close,
     /// A segment of this length is missing.

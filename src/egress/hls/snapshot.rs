@@ -26,6 +26,8 @@ pub(super) struct Snapshot {
     pub(super) unlisted: usize,
     /// The segment that grows, once it has a part.
     pub(super) open: Option<Arc<Segment>>,
+    /// It has its last part.
+    pub(super) last: bool,
     /// Number of the open segment, or of the next one.
     pub(super) next: u64,
     /// What the next part needs.
@@ -120,6 +122,11 @@ impl Snapshot {
 
     fn newest_part(&self) -> Option<&Part> {
         self.open.as_ref().or(self.segments.last())?.parts.last()
+    }
+
+    /// Segment and index of the part that comes next.
+    pub(super) fn hinted(&self) -> (u64, usize) {
+        if self.last { (self.next + 1, 0) } else { (self.next, self.open_parts()) }
     }
 
     /// Parts of the open segment.

@@ -61,6 +61,8 @@ struct Building {
     segments: VecDeque<Arc<Segment>>,
     unlisted: usize,
     open: Option<Segment>,
+    /// [`Snapshot::last`].
+    last: bool,
     next: u64,
     init: Option<Arc<Init>>,
     discontinuities: u64,
@@ -88,6 +90,7 @@ impl Store {
                     segments: VecDeque::new(),
                     unlisted: 0,
                     open: None,
+                    last: false,
                     next: first,
                     init: None,
                     discontinuities: 0,
@@ -106,6 +109,7 @@ impl Store {
                 state.part(part);
                 state.shed(self.most_bytes);
             }
+            (Step::Last, Some(state)) => state.last = true,
             (Step::Close, Some(state)) => {
                 state.close(self.shelf.as_ref());
                 state.slide(self.window, self.kept || self.watched);
@@ -114,7 +118,15 @@ impl Store {
                 state.gap(head, length, self.shelf.as_ref());
                 state.slide(self.window, self.kept || self.watched);
             }
-            (Step::Init(_) | Step::Open(_) | Step::Part(_) | Step::Close | Step::Gap(..), None) => {
+            (
+                Step::Init(_)
+                | Step::Open(_)
+                | Step::Part(_)
+                | Step::Last
+                | Step::Close
+                | Step::Gap(..),
+                None,
+            ) => {
                 debug_assert!(false, "the segmenter starts before all else");
             }
         }
@@ -146,6 +158,7 @@ impl Store {
             segments: state.segments.iter().cloned().collect(),
             unlisted: state.unlisted,
             open: state.open.clone().map(Arc::new),
+            last: state.last,
             next: state.next,
             init: Arc::clone(init),
             discontinuities: state.discontinuities,
@@ -263,6 +276,7 @@ impl Building {
     }
 
     fn close(&mut self, shelf: Option<&Shelf>) {
+        self.last = false;
         let Some(mut open) = self.open.take() else { return };
         self.next = open.head.number + 1;
         if let Some(shelf) = shelf.filter(|_| open.bytes > 0) {

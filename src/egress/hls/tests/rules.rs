@@ -419,3 +419,35 @@ fn dates_follow_from_lengths_though_the_clock_becomes_known_better() {
         assert!(step.abs() <= 2_000, "{step}: {}", show.text());
     }
 }
+
+#[test]
+fn a_segment_with_a_short_last_part_is_complete_once_there_is_a_part_behind_it() {
+    let is_short = |part: &segment::Part| part.duration < Duration::from_millis(200);
+    let last = |segment: &segment::Segment| is_short(segment.parts.last().unwrap());
+    let mut show = Show::camera();
+    // Five parts of ten pictures, and four pictures.
+    show.play_groups(54, 0..108);
+    let mut seen = 0;
+    for n in 108..541 {
+        show.play_groups(54, n..n + 1);
+        let now = show.now();
+        assert!(now.open.is_some() || !last(now.listed().last().unwrap()), "{}", show.text());
+        let Some(open) = now.open.as_ref().filter(|open| last(open)) else { continue };
+        seen += 1;
+        // It is listed at once, and waited for is what follows.
+        assert!(now.reaches(now.next, Some(5)) && !now.reaches(now.next, Some(6)));
+        assert_eq!(open.parts.len(), 6);
+        let hint = format!("URI=\"s{}.0.m4s\"", now.next + 1);
+        assert!(show.text().ends_with(&format!("TYPE=PART,{hint}\n")), "{}", show.text());
+    }
+    assert!(seen >= 8 * 9, "{seen}");
+
+    // It does not wait for a part that may never come: the camera goes away right behind one.
+    assert!(last(show.now().open.as_ref().unwrap()));
+    let mut steps = Vec::new();
+    show.segmenter.away(541 * 40_000_000, &mut steps);
+    show.apply(steps);
+    let ends: Vec<usize> = show.now().listed().iter().map(|s| s.parts.len()).collect();
+    assert!(ends.ends_with(&[6, 6, 1]), "{}", show.text());
+    assert_eq!(show.video_published(), 541);
+}
