@@ -100,10 +100,11 @@ pub(super) struct Cutter {
     ends_with_key: bool,
     /// The segment before has ended, but it is not said yet.
     unsaid: bool,
-    /// How far segments' dates are ahead of the stream's line, in nanoseconds. It stays up to a
-    /// discontinuity, though the camera's clock becomes known better: hls.js 1.7 and
+    /// How far segments' dates are ahead of the stream's line, in nanoseconds. It stays as long
+    /// as `origin` does, though the camera's clock becomes known better: hls.js 1.7 and
     /// shaka-player 5.2 place segments by their dates. Where those stepped by 0.2 s, hls.js
-    /// looked for parts where they were not; by 1 ms, shaka stood until the next key frame.
+    /// looked for parts where they were not; by 1 ms, shaka stood until the next key frame;
+    /// by 50 ms where the parameters changed, 0.7 s there.
     dated: Option<i64>,
 }
 
@@ -176,7 +177,7 @@ impl Cutter {
                     self.interrupt(Some(frame), out);
                 }
                 if adrift {
-                    self.origin = origin(frame);
+                    (self.origin, self.dated) = (origin(frame), None);
                 }
             }
             if self.lanes.is_none() {
@@ -259,7 +260,6 @@ impl Cutter {
         self.ends_with_key = !self.gaps.is_zero();
         (self.ended, self.gaps) = (None, Duration::ZERO);
         (self.key, self.group) = (None, Duration::ZERO);
-        self.dated = None;
     }
 
     fn push_lead(&mut self, frame: &Frame, out: &mut Vec<Step>) {

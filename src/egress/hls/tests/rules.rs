@@ -410,8 +410,11 @@ fn dates_follow_from_lengths_though_the_clock_becomes_known_better() {
     let mut show = Show::camera();
     show.play(0..150);
     show.clock = 200;
-    show.play(150..25 * 60);
+    show.play(150..700);
+    show.tracks = Arc::new(Tracks::new(vec![video(1_280)]));
+    show.play(700..25 * 60);
     let now = show.now();
+    assert!(show.text().contains("#EXT-X-DISCONTINUITY\n"));
     let nanos = |segment: &segment::Segment| segment.head.wall.unix_nanos();
     for pair in now.listed().windows(2) {
         let apart = nanos(&pair[1]) - nanos(&pair[0]);
