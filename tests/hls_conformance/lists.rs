@@ -1,6 +1,6 @@
 //! Rules about what playlists say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::recording::{Playlist, Segment};
 use super::rules::{Found, Watch};
@@ -149,12 +149,19 @@ pub(crate) fn reports(watch: &Watch<'_>, found: &mut Found) {
 }
 
 pub(crate) fn key_frames(watch: &Watch<'_>, found: &mut Found) {
-    for list in watch.playlists() {
-        let all = list.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS");
-        for segment in list.segments.iter().filter(|segment| segment.uri.is_some()) {
-            let Some(first) = segment.parts.first().filter(|_| !segment.gap) else { continue };
-            let any = segment.parts.iter().any(|part| part.independent);
-            found.see(any && (first.independent || !all), || format!("{:?}", segment.uri));
+    for lists in watch.lists.values() {
+        // The first part behind an outage is a segment (`Cutter::close_full_segment`).
+        let threes = lists.iter().flat_map(|list| list.segments.windows(3));
+        let cut = threes.filter(|three| three[0].gap && three[1].discontinuity);
+        let cut: BTreeSet<u64> = cut.map(|three| three[2].number).collect();
+        for list in lists {
+            let all = list.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS");
+            for segment in list.segments.iter().filter(|segment| segment.uri.is_some()) {
+                let Some(first) = segment.parts.first().filter(|_| !segment.gap) else { continue };
+                let any = segment.parts.iter().any(|part| part.independent);
+                let has = any || cut.contains(&segment.number);
+                found.see(has && (first.independent || !all), || format!("{:?}", segment.uri));
+            }
         }
     }
 }

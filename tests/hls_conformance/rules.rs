@@ -30,7 +30,7 @@ pub(crate) const RULES: [(u32, &str, Check); 23] = [
     (15, "one hint, for what comes next; it comes whole, others are 404", answers::hints),
     (16, "every segment has its date, and gaps keep the timeline", lists::dates),
     (17, "one report for each other playlist, in step", lists::reports),
-    (18, "every segment has a key frame", lists::key_frames),
+    (18, "every segment but one behind an outage has a key frame", lists::key_frames),
     (19, "gzip, relative URIs, no cookies, the same bytes each time", answers::plain_http),
     (20, "caches are told how long", answers::cached),
     (21, "numbers grow, and discontinuities are counted as they leave", lists::numbers),

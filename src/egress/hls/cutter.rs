@@ -22,12 +22,9 @@ pub(super) const SEGMENT_BYTES: usize = 32 << 20;
 const NUMBER_MS: i64 = 100;
 
 /// A gap is this long where no segment was longer: numbers are not used up, and
-/// who waits is told twice a second at most.
+/// who waits is told twice a second at most. A group of pictures that ends a segment early,
+/// for the next would not end within it, ends one of this length at the least.
 const SHORTEST_SEGMENT: Duration = Duration::from_secs(1);
-
-/// A group of pictures that ends a segment early, for the next would not end within it, ends
-/// one of this length at the least.
-const EARLY: Duration = SHORTEST_SEGMENT;
 
 /// A packet of sound, should there be no second one to measure it by.
 const USUAL_SOUND: Duration = Duration::from_millis(20);
@@ -41,6 +38,11 @@ const ADRIFT: i64 = 1_000_000_000;
 /// it by themselves. Of more, hls.js 1.7 stood half a second longer, and
 /// shaka-player 5.2 up to five.
 const SHORTEST_GAP: Duration = Duration::from_millis(500);
+
+/// But where gaps are listed, what is left of the same outage is one, too: of the segment
+/// behind them shaka-player 5.2 takes the first part where the list's lengths put it, and the
+/// rest by its date, and stood again where these differed. A date's unit.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// A part that begins without a key frame is listed to begin this much later
 /// than its media does, in microseconds.
@@ -95,8 +97,12 @@ pub(super) struct Cutter {
     /// When the newest key frame came, and how long after the one before it.
     key: Option<i64>,
     group: Duration,
+    /// What ends an outage in the list: it comes with the first part behind it.
+    held: Vec<Step>,
+    /// The next segment, or the open one, is the first behind an outage.
+    resumes: bool,
     /// The open segment ends with the next key frame that is not in its first
-    /// part: it is the first behind an outage, or begins without one.
+    /// part: it begins without one.
     ends_with_key: bool,
     /// The segment before has ended, but it is not said yet.
     unsaid: bool,
@@ -147,6 +153,8 @@ impl Cutter {
             longest: SHORTEST_SEGMENT,
             key: None,
             group: Duration::ZERO,
+            held: Vec::new(),
+            resumes: false,
             ends_with_key: false,
             unsaid: false,
             dated: None,
@@ -184,8 +192,13 @@ impl Cutter {
                 if !frame.is_entry_point() {
                     return;
                 }
-                self.fill(frame.dts.nanos(), true, out);
-                self.begin(lead, audio, out);
+                let mut steps = std::mem::take(&mut self.held);
+                self.fill(frame.dts.nanos(), true, &mut steps);
+                self.begin(lead, audio, &mut steps);
+                match self.resumes {
+                    true => self.held = steps,
+                    false => out.append(&mut steps),
+                }
             }
             self.push_lead(frame, out);
         } else if Some(frame.track) == audio.map(|track| track.id) {
@@ -222,7 +235,8 @@ impl Cutter {
             let missing = nanos(until.saturating_sub(at));
             let length = missing.min(most);
             let whole = length == most;
-            if !(whole || to_the_end && length >= SHORTEST_GAP) {
+            let least = if self.gaps.is_zero() { SHORTEST_GAP } else { SHORTEST_REST };
+            if !(whole || to_the_end && length >= least) {
                 return;
             }
             let head = Head {
@@ -241,6 +255,9 @@ impl Cutter {
     }
 
     /// Sets up lanes and their init segment.
+    ///
+    /// Behind an outage that is not said before there is a part: hls.js 1.7 asks for each gap,
+    /// and where that is the newest segment it knows it waits for a second.
     fn begin(&mut self, lead: &Track, audio: Option<&Track>, out: &mut Vec<Step>) {
         let tracks: Vec<&Track> = std::iter::once(lead).chain(audio).collect();
         let codecs: Vec<String> = tracks.iter().filter_map(|t| codec_string(t)).collect();
@@ -257,7 +274,7 @@ impl Cutter {
         let mut lanes = tracks.iter().map(|track| Lane::new(track, self.origin));
         self.lanes = lanes.next().map(|lead| Lanes { lead, audio: lanes.next(), sets });
         self.discontinuity = self.begun;
-        self.ends_with_key = !self.gaps.is_zero();
+        self.resumes = !self.gaps.is_zero();
         (self.ended, self.gaps) = (None, Duration::ZERO);
         (self.key, self.group) = (None, Duration::ZERO);
     }
@@ -286,8 +303,7 @@ impl Cutter {
         // Sound begins anew anywhere, so it does so with a whole part: hls.js
         // steps over a short one now and then, and stands still.
         let here = full || kind != MediaKind::Audio;
-        // Behind an outage hls.js 1.7 begins with a segment that is complete.
-        // And who begins to play begins with a segment that has its key frame.
+        // Who begins to play begins with a segment that has its key frame.
         let targets = &self.targets;
         if key && let Some(before) = self.key.replace(now) {
             self.group = since(before);
@@ -297,7 +313,7 @@ impl Cutter {
         let is_last = since(began) + self.group + targets.part > targets.segment;
         let least = match self.ends_with_key {
             true => targets.cut_part_after,
-            false if is_last => targets.cut_after.min(EARLY),
+            false if is_last => targets.cut_after.min(SHORTEST_SEGMENT),
             false => targets.cut_after,
         };
         if key && here && since(began) >= least {
@@ -328,13 +344,14 @@ impl Cutter {
             self.segment_began = Some(self.part_began);
             let ahead = lanes.lead.wall_of_taken().unix_nanos().saturating_sub(self.part_began);
             let dated = *self.dated.get_or_insert(ahead);
+            out.append(&mut self.held);
             if std::mem::take(&mut self.unsaid) {
                 out.push(Step::Close);
             }
             out.push(Step::Open(Head {
                 number: self.number,
                 discontinuity: std::mem::take(&mut self.discontinuity),
-                wall: WallTime::from_unix_nanos(self.part_began.saturating_add(dated)),
+                wall: date(self.part_began, dated),
                 independent: samples.first().is_some_and(|sample| sample.sync),
                 gap: false,
             }));
@@ -350,10 +367,15 @@ impl Cutter {
 
     /// Ends the segment if one more part might make it longer than promised,
     /// or if it is large beyond measure.
+    ///
+    /// And as soon as players take it for one behind an outage: hls.js 1.7 goes on there with
+    /// nothing but a complete segment, and stood for a whole group of pictures where the first
+    /// one had to end with it.
     fn close_full_segment(&mut self, now: i64, out: &mut Vec<Step>) {
         let Some(began) = self.segment_began else { return };
         let most = if self.opened { self.targets.segment } else { self.targets.opening };
-        let long = nanos(now.saturating_sub(began)) + self.targets.part > most;
+        let length = nanos(now.saturating_sub(began));
+        let long = length + self.targets.part > most || self.resumes && length > SHORT_PART;
         if long || self.segment_bytes > SEGMENT_BYTES {
             self.close_segment(out);
             self.ends_with_key = true;
@@ -365,7 +387,7 @@ impl Cutter {
             self.longest = self.longest.max(nanos(self.part_began.saturating_sub(began)));
             self.number += 1;
             self.segment_bytes = 0;
-            (self.opened, self.ends_with_key) = (true, false);
+            (self.opened, self.resumes, self.ends_with_key) = (true, false, false);
             out.push(if self.unsaid { Step::Last } else { Step::Close });
         }
     }
@@ -384,10 +406,14 @@ impl Cutter {
             self.close_part(end, false, out);
         }
         self.close_segment(out);
-        let date = |(end, ahead): (i64, i64)| WallTime::from_unix_nanos(end.saturating_add(ahead));
-        self.ended = end.zip(self.dated).map(|it| (it.0, date(it)));
+        self.ended = end.zip(self.dated).map(|(end, ahead)| (end, date(end, ahead)));
         self.lanes = None;
     }
+}
+
+/// Wall time at `at` on the stream's line, which it is `ahead` of.
+fn date(at: i64, ahead: i64) -> WallTime {
+    WallTime::from_unix_nanos(at.saturating_add(ahead))
 }
 
 fn micros(nanos: i64) -> i64 {

@@ -115,13 +115,40 @@ fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
 }
 
 #[test]
-fn behind_an_outage_the_first_segment_ends_with_its_first_key_frame() {
+fn behind_an_outage_the_first_part_is_a_segment() {
     let show = outage(20);
     let text = show.text();
     let read = Read::new(&text);
     let cut = read.segments.iter().position(|s| s.discontinuity).unwrap();
-    let lengths: Vec<f64> = read.segments[cut..].iter().map(Segment::length).take(3).collect();
-    assert_eq!(lengths, [1.6, 2.0, 2.0], "{text}");
+    let lengths: Vec<f64> = read.segments[cut..].iter().map(Segment::length).take(4).collect();
+    // The next one ends with its first key frame.
+    assert_eq!(lengths, [0.400002, 1.199998, 2.0, 2.0], "{text}");
+    assert!(!read.header.contains_key("#EXT-X-INDEPENDENT-SEGMENTS"), "{text}");
+}
+
+#[test]
+fn the_end_of_an_outage_comes_with_its_first_part() {
+    let mut show = Show::camera();
+    show.play(0..310);
+    // At 12.4 s nothing follows; players are told of a second and another one.
+    let mut steps = Vec::new();
+    show.segmenter.away(16_500_000_000, &mut steps);
+    show.apply(steps);
+    let away = show.text();
+    assert_eq!(away.matches("#EXT-X-GAP").count(), 2, "{away}");
+    let mut at = 16_600;
+    show.frame(0, at, FrameKind::Key, true);
+    while show.text() == away {
+        at += 40;
+        show.frame(0, at, FrameKind::Delta, false);
+    }
+    let text = show.text();
+    let read = Read::new(&text);
+    let newest = read.segments.last().unwrap();
+    assert!(newest.discontinuity && newest.duration == Some(0.400002), "complete: {text}");
+    let rest = &read.segments[read.segments.len() - 2];
+    assert!(rest.gap && rest.duration == Some(0.2), "short as it is: {text}");
+    assert_eq!(text.matches("#EXT-X-GAP").count(), 3, "{text}");
 }
 
 #[test]
