@@ -1,16 +1,16 @@
 //! How much of a stream is kept for players: the window that was asked for; of
 //! a stream that nobody watches, what a player begins with.
 #![allow(clippy::unwrap_used, reason = "a test")]
-#![allow(unsafe_code, reason = "an allocator that counts is one nevertheless")]
 
+mod heap_support;
 mod hls_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use heap_support::Counting;
 use hls_support::gateway::{FIRST, Gateway, later, pictures};
 use porthole::egress::hls::Config;
 
@@ -20,36 +20,12 @@ thread_local! {
     static TAKEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting.
-struct Counting;
-
 fn count(taken: usize, given_back: usize) {
     TAKEN.set(TAKEN.get().wrapping_add(taken).wrapping_sub(given_back));
 }
 
-// SAFETY: passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size, layout.size());
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(count);
 
 /// 2 Mbit/s, 25 pictures a second.
 const PICTURE_BYTES: usize = 10_000;

@@ -1,14 +1,14 @@
 //! What a viewer costs the allocator: nothing for a packet.
 #![allow(clippy::unwrap_used, reason = "a test")]
-#![allow(unsafe_code, reason = "an allocator that counts is one nevertheless")]
 
+mod heap_support;
 mod whep_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use heap_support::Counting;
 use porthole::media::length_prefixed;
 use whep_support::line::{Line, Weather};
 use whep_support::player::{Event, Player};
@@ -20,36 +20,14 @@ thread_local! {
     static THEIRS: Cell<bool> = const { Cell::new(false) };
 }
 
+/// How often media threads took memory.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, counting what media threads take.
-struct Counting;
-
-// SAFETY: passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(note);
 
-fn note() {
-    if !THEIRS.get() {
+fn note(taken: usize, _given_back: usize) {
+    if taken > 0 && !THEIRS.get() {
         TAKEN.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,57 +1,32 @@
 //! Two thousand sessions come and go, and leave nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test")]
-#![allow(unsafe_code, reason = "an allocator that counts is one nevertheless")]
 
+mod heap_support;
 mod whep_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use heap_support::Counting;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Video;
 use tokio::runtime::{Handle, Runtime};
 use whep_support::player::{Event, Player};
 use whep_support::{Camera, Gateway, clip, session_of};
 
+/// Bytes that have not been freed. What of them is resident would be the
+/// allocator's affair: the heaps of this process, which half of the time is its
+/// own viewers, keep tens of megabytes of freed memory, and the more the busier
+/// the machine is.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting what has not been freed. What of that is
-/// resident would be the allocator's affair: the heaps of this process, which
-/// half of the time is its own viewers, keep tens of megabytes of freed memory,
-/// and the more the busier the machine is.
-struct Counting;
-
-// SAFETY: passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        HELD.fetch_add(size, Ordering::Relaxed);
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are the same.
-        unsafe { System.dealloc(memory, layout) }
-    }
+fn count(taken: usize, given_back: usize) {
+    HELD.fetch_add(taken, Ordering::Relaxed);
+    HELD.fetch_sub(given_back, Ordering::Relaxed);
 }
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting(count);
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
