@@ -120,6 +120,26 @@ async fn key_frames_every_ten_seconds_do_not_turn_the_first_player_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_camera_that_is_connected_for_its_first_player_is_waited_for() {
+    let mut gateway = gateway_after(&[]).await;
+    gateway.set_state(SourceState::Idle);
+    let mut interest = gateway.stream.watch_interest();
+    let request = tokio::spawn(gateway.http.get(gateway.url("index.m3u8")).send());
+    interest.wait_for(|viewers| *viewers > 0).await.unwrap();
+    gateway.set_state(SourceState::Connecting);
+    sleep(SECOND).await;
+    gateway.set_state(SourceState::Live);
+    for frame in pictures(400, 250) {
+        gateway.publish_all(&[frame]).await;
+        sleep(SECOND / 25).await;
+        if request.is_finished() {
+            break;
+        }
+    }
+    assert_eq!(request.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_camera_left_behind_is_not_shown_as_live() {
     let mut gateway = gateway_after(&seven_seconds()).await;
     gateway.set_state(SourceState::Connecting);

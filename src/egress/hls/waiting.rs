@@ -55,10 +55,16 @@ pub(super) async fn first_snapshot(channel: &Channel) -> Result<Arc<Snapshot>, P
         // Nobody waits for a failure that is known.
         return Err(Problem::not_ready(channel.stream()));
     }
-    let patience = if is_live(channel) { FIRST_SEGMENT_LIVE } else { FIRST_SEGMENT };
     // A player that knows no parts wants a segment.
-    let first = tokio::time::timeout(patience, ready(&mut state, 1)).await;
-    match first.ok().flatten() {
+    let mut first = None;
+    if !is_live(channel) {
+        first = tokio::time::timeout(FIRST_SEGMENT, ready(&mut state, 1)).await.ok();
+    }
+    // Or it sends by now: whoever asks first for a camera on demand has it connected.
+    if first.is_none() && is_live(channel) {
+        first = tokio::time::timeout(FIRST_SEGMENT_LIVE, ready(&mut state, 1)).await.ok();
+    }
+    match first.flatten() {
         Some(State::Live(snapshot)) => Ok(snapshot),
         Some(State::Unplayable(codec)) => {
             let detail = format!("HLS cannot carry {codec}");
