@@ -492,7 +492,11 @@ async fn a_link_plays_in_a_browser_which_takes_compressed_answers() {
         let answer = Client::new().get(&url).header("accept-encoding", "gzip, br").send().await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200, "{list}");
-        let text = answer.text().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{list}");
+        let packed = answer.bytes().await.unwrap();
+        let mut text = String::new();
+        let mut unpacked = flate2::read::GzDecoder::new(&packed[..]);
+        std::io::Read::read_to_string(&mut unpacked, &mut text).unwrap();
         assert!(text.contains(&format!("{next}?token={token}")), "{list}: {text}");
     }
     let url = format!("{base}/yard/index.m3u8?token={token}");

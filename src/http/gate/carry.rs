@@ -4,15 +4,22 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use url::form_urlencoded;
 
+use crate::http::gzip;
 use crate::secret::Secret;
 
 /// Longest playlist; ours have some tens of kilobytes.
 const PLAYLIST: usize = 4 << 20;
 
-/// `response`, with `token` in its `Location` and in a playlist's URIs.
-pub(super) async fn token(mut response: Response, token: &Secret) -> Response {
+/// How much effort compression takes: names and a token that repeat, and each viewer has a
+/// text of his own.
+const EFFORT: u32 = 1;
+
+/// `response`, with `token` in its `Location` and in a playlist's URIs; the playlist is
+/// compressed then, if the client `packs`.
+pub(super) async fn token(mut response: Response, token: &Secret, packs: bool) -> Response {
     let query: String = form_urlencoded::byte_serialize(token.expose().as_bytes()).collect();
     let query = format!("token={query}");
     let headers = response.headers_mut();
@@ -30,9 +37,13 @@ pub(super) async fn token(mut response: Response, token: &Secret) -> Response {
     let Some(text) = whole.ok().and_then(|bytes| String::from_utf8(bytes.into()).ok()) else {
         return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let text = playlist(&text, &query);
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    Response::from_parts(head, Body::from(text))
+    let mut bytes = Bytes::from(playlist(&text, &query));
+    if packs {
+        bytes = gzip(&bytes, EFFORT);
+        head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Response::from_parts(head, Body::from(bytes))
 }
 
 fn with_query(uri: &str, query: &str) -> String {

@@ -28,7 +28,7 @@ use url::form_urlencoded;
 use self::credentials::Brought;
 use self::need::Need;
 use self::peer::Peer;
-use super::{HttpMetrics, Origin, Problem, request_problem};
+use super::{HttpMetrics, Origin, Problem, request_problem, takes_gzip};
 use crate::auth::{Access, Action, Attempt, Pass, Principal};
 use crate::bus::Registry;
 use crate::fault::{Code, Fault};
@@ -98,10 +98,14 @@ pub(super) async fn guard<F: Future<Output = Response>>(
         request.extensions_mut().insert(pass);
     }
     request.extensions_mut().insert(principal);
-    if from_query.is_some() {
-        // A playlist that the token goes into has to be text, and HEAD has to
-        // say how long it is then; the router takes the body away.
+    let packs = from_query.is_some() && takes_gzip(request.headers());
+    if packs {
+        // A playlist that the token goes into has to be text until then. Else the header
+        // stays: routes tell Chromium's own player by it.
         request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    if from_query.is_some() {
+        // HEAD has to say how long it is then; the router takes the body away.
         if request.method() == Method::HEAD {
             *request.method_mut() = Method::GET;
         }
@@ -111,7 +115,7 @@ pub(super) async fn guard<F: Future<Output = Response>>(
         origin::frame(&mut response, &only);
     }
     match from_query {
-        Some(token) => carry::token(response, &token).await,
+        Some(token) => carry::token(response, &token, packs).await,
         None => response,
     }
 }

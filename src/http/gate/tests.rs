@@ -45,8 +45,13 @@ async fn ask(
     gate: &Gate,
     request: axum::http::request::Builder,
 ) -> (StatusCode, HeaderMap, String) {
-    let playlist = || async {
-        ([(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")], "#EXTM3U\nhls/index.m3u8\n")
+    let playlist = |headers: HeaderMap| async move {
+        let mut shown = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/vnd.apple.mpegurl");
+        shown.insert(header::CONTENT_TYPE, kind);
+        let coding = headers.get(header::ACCEPT_ENCODING).cloned();
+        shown.extend(coding.map(|coding| (header::HeaderName::from_static("asked-with"), coding)));
+        (shown, "#EXTM3U\nhls/index.m3u8\n")
     };
     let made = || async { (StatusCode::CREATED, [(header::LOCATION, "whep/1")]) };
     let csp = "default-src 'none'; frame-ancestors 'self' https://b.example";
@@ -88,6 +93,12 @@ async fn a_token_opens_its_stream_and_goes_into_what_is_asked_for_next() {
     assert!(body.contains(&format!("\nhls/index.m3u8?token={token}\n")), "{body}");
     let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
     assert_eq!(length, body.len());
+    // `<video>` of Chromium, which is told by this and takes nothing compressed.
+    let plain = "identity;q=1, *;q=0";
+    let video = on("GET", &format!("/yard/index.m3u8?token={token}"));
+    let (_, headers, body) = ask(&gate, video.header("accept-encoding", plain)).await;
+    assert!(body.contains("hls/index.m3u8?token="), "{body}");
+    assert_eq!(headers["asked-with"], plain);
     let (status, headers, _) = ask(&gate, on("POST", &format!("/yard/whep?token={token}"))).await;
     assert_eq!(status, StatusCode::CREATED);
     assert_eq!(headers["location"], format!("whep/1?token={token}"));
