@@ -140,6 +140,28 @@ async fn a_camera_that_is_connected_for_its_first_player_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn chromiums_own_player_watches_while_it_waits_for_a_long_group() {
+    let mut gateway = gateway_after(&[]).await;
+    let mut interest = gateway.stream.watch_interest();
+    let request = gateway.http.get(gateway.url("hls/media.m3u8"));
+    let request = request.header("accept-encoding", "identity;q=1, *;q=0");
+    let began = Instant::now();
+    let request = tokio::spawn(request.send());
+    interest.wait_for(|viewers| *viewers > 0).await.unwrap();
+    for frame in pictures(1_000, 750) {
+        gateway.publish_all(&[frame]).await;
+        sleep(SECOND / 25).await;
+        if request.is_finished() {
+            break;
+        }
+        assert_eq!(*interest.borrow(), 1, "after {:?}", began.elapsed());
+    }
+    let text = request.await.unwrap().unwrap().text().await.unwrap();
+    assert_eq!(text.matches("#EXTINF").count(), 3, "{text}");
+    assert!(began.elapsed() > SECOND * 25, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_camera_left_behind_is_not_shown_as_live() {
     let mut gateway = gateway_after(&seven_seconds()).await;
     gateway.set_state(SourceState::Connecting);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Hls;
 use super::channel::{Channel, ready, wait_for};
@@ -162,6 +162,10 @@ pub(super) async fn hold(
 /// Chromium's own player wants 10 s before it begins to play, and sound may be shorter.
 const CHROMIUM_BUFFER: Duration = Duration::from_millis(10_200);
 
+/// While its player waits for news, a stream is watched: said this often, which is more than
+/// once in the time that a player lingers (`channel`).
+const THERE: Duration = Duration::from_secs(5);
+
 /// The playlist for Chromium's own player (156), with news. Once it can play, it reads again
 /// what it has read to its end, and ends with an error where nothing is new ("Segment queue
 /// never had any data"); it tells no request from another, and neither can we, so each waits
@@ -182,7 +186,16 @@ pub(super) async fn news(hls: &Hls, channel: &Channel, now: Arc<Snapshot>) -> Ar
         listed.len() >= BEGUN_WITH && listed.last().map(|last| last.head.number) > newest
     };
     let mut state = channel.watch();
-    let news = tokio::time::timeout(longest_hold(&now), wait_for(&mut state, newer)).await;
+    let news = tokio::time::timeout(longest_hold(&now), wait_for(&mut state, newer));
+    tokio::pin!(news);
+    let news = loop {
+        // It is there, though a group of 30 s is longer than a player lingers.
+        channel.touch();
+        tokio::select! {
+            news = &mut news => break news,
+            () = sleep(THERE) => {}
+        }
+    };
     channel.touch();
     news.ok().flatten().unwrap_or(now)
 }
