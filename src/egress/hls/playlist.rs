@@ -166,11 +166,7 @@ impl Report {
     /// Of a playlist that goes on.
     pub(super) fn of(snapshot: &Snapshot, uri: &'static str) -> Option<Self> {
         let newest = snapshot.open.as_ref().or_else(|| snapshot.listed().last())?;
-        let parts = match newest.head.gap {
-            true => missing_parts(newest, snapshot.targets.part),
-            false => newest.parts.len(),
-        };
-        let part = parts.checked_sub(1);
+        let part = listed_parts(newest, snapshot.targets.part).checked_sub(1);
         (!snapshot.ended).then_some(Self { uri, segment: newest.head.number, part })
     }
 }
@@ -306,7 +302,7 @@ fn put_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result
 /// each half target duration that there was no news, and came three seconds late.
 fn put_missing_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt::Result {
     let number = segment.head.number;
-    for index in 0..missing_parts(segment, most) {
+    for index in 0..listed_parts(segment, most) {
         let before = most * u32::try_from(index).unwrap_or(u32::MAX);
         let duration = Seconds(segment.duration.saturating_sub(before).min(most));
         let name = Name::Part(number, index);
@@ -315,8 +311,11 @@ fn put_missing_parts(out: &mut String, segment: &Segment, most: Duration) -> fmt
     Ok(())
 }
 
-/// How many parts a gap has.
-fn missing_parts(segment: &Segment, most: Duration) -> usize {
+/// How many parts a segment is listed with while it is new; a gap, with missing ones.
+pub(super) fn listed_parts(segment: &Segment, most: Duration) -> usize {
+    if !segment.head.gap {
+        return segment.parts.len();
+    }
     let count = segment.duration.as_nanos().div_ceil(most.as_nanos().max(1));
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::answer::Text;
 use super::disk::Stored;
-use super::playlist::Name;
+use super::playlist::{Name, listed_parts};
 use super::segment::{Init, Part, Segment};
 use super::store::rate;
 use super::targets::Targets;
@@ -142,10 +142,9 @@ impl Snapshot {
             None => number < self.next,
             Some(part) if number == self.next => part < self.open_parts(),
             // A part beyond the end of its segment means the first one of the
-            // next segment. A gap has none; who waits for one is told of it,
-            // and not held until the camera is back.
+            // next segment; of a gap, beyond those that are listed as missing.
             Some(part) => match self.segment(number) {
-                Some(segment) if !segment.head.gap && part >= segment.parts.len() => {
+                Some(segment) if part >= listed_parts(segment, self.targets.part) => {
                     self.reaches(number + 1, Some(0))
                 }
                 _ => true,

@@ -112,6 +112,8 @@ fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
     let report = playlist::Report::of(show.now(), "sub/media.m3u8").unwrap();
     assert_eq!((report.segment, report.part), (number, Some(4)));
     assert!(show.now().content(Name::Part(number, 0)).is_none());
+    // Who counts on waits for what comes behind it, and does not ask again and again.
+    assert!(show.now().reaches(number, Some(4)) && !show.now().reaches(number, Some(5)));
 }
 
 #[test]
