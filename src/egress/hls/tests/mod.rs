@@ -261,10 +261,21 @@ impl Show {
         assert_eq!(kept + skipped, full.segments.len());
         for (mine, theirs) in delta.segments.iter().zip(&full.segments[skipped..]) {
             assert_eq!(
-                (mine.uri, &mine.parts, mine.date_line),
-                (theirs.uri, &theirs.parts, theirs.date_line)
+                (mine.uri, &mine.parts, mine.date_line, mine.duration),
+                (theirs.uri, &theirs.parts, theirs.date_line, theirs.duration)
             );
+            assert_eq!((mine.discontinuity, mine.gap), (theirs.discontinuity, theirs.gap));
         }
+        // It can be read by itself, whatever was skipped.
+        let maps = |read: &Read<'_>| -> Vec<String> {
+            let mut map = "";
+            let each = read.segments.iter().map(|segment| {
+                map = segment.map.unwrap_or(map);
+                map.to_owned()
+            });
+            each.collect()
+        };
+        assert_eq!(maps(&delta), maps(&full)[skipped..], "{delta_text}");
         let removed = (full.first() - old.first()) as usize;
         assert!(old.segments.len() >= removed + skipped, "all skipped ones are known already");
         let recent: f64 = delta.segments.iter().map(Segment::length).sum();

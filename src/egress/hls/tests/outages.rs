@@ -18,6 +18,25 @@ fn new_parameters_bring_a_discontinuity_and_an_init_segment() {
 }
 
 #[test]
+fn an_init_segment_is_hinted_before_the_first_part_that_needs_it() {
+    let mut show = Show::camera();
+    show.play(0..301);
+    assert!(!show.text().contains("TYPE=MAP"), "nothing new is needed: {}", show.text());
+    show.tracks = Arc::new(Tracks::new(vec![video(1_280)]));
+    show.frame(0, 301 * 40, FrameKind::Key, false);
+    let text = show.text();
+    let number = show.now().next;
+    let hint = format!("#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"i{number}.mp4\"\n");
+    assert_eq!((text.matches(&hint).count(), text.matches("TYPE=MAP").count()), (1, 1), "{text}");
+    assert!(show.now().content(Name::Init(number)).is_some(), "it can be fetched at once");
+    show.play(302..330);
+    let text = show.text();
+    assert!(!text.contains("TYPE=MAP"), "{text}");
+    let map = Read::new(&text).segments.last().and_then(|segment| segment.map.map(str::to_owned));
+    assert_eq!(map, Some(format!("i{number}.mp4")), "{text}");
+}
+
+#[test]
 fn an_equal_set_of_tracks_is_no_change() {
     let mut show = Show::camera();
     show.play(0..300);
