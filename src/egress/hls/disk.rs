@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus::IntCounterVec;
@@ -87,7 +88,8 @@ impl Disk {
         let (queued, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         let desk = Arc::new(Desk { jobs, queued, stopped, filed: metrics.filed.clone() });
         // Not the desk itself: without anybody who has work, the writer ends.
-        let writer = Writer { queue, desk: Arc::downgrade(&desk), create, failing: false };
+        let writer =
+            Writer { queue, desk: Arc::downgrade(&desk), create, health: Health::default() };
         std::thread::Builder::new().name("hls-disk".into()).spawn(move || writer.run())?;
         Ok(Self { folder, desk, streams: AtomicU64::new(0), _lock: lock })
     }
@@ -226,7 +228,7 @@ struct Writer {
     queue: Receiver<Job>,
     desk: Weak<Desk>,
     create: Create,
-    failing: bool,
+    health: Health,
 }
 
 impl Writer {
@@ -255,15 +257,37 @@ impl Writer {
         if written.is_err() || stored.desk.stopped.load(Ordering::Relaxed) {
             let _ = std::fs::remove_file(&stored.path);
         }
-        let was_failing = std::mem::replace(&mut self.failing, written.is_err());
-        match written {
-            Err(error) if !was_failing => {
+        let news = self.health.is_news(written.is_ok(), Instant::now());
+        match &written {
+            Err(error) if news => {
                 warn!(%error, "cannot keep HLS segments on disk: windows are shorter");
             }
-            Ok(()) if was_failing => info!("HLS segments are kept on disk again"),
+            Ok(()) if news => info!("HLS segments are kept on disk again"),
             _ => {}
         }
-        stored.settle(if self.failing { FAILED } else { KEPT });
+        stored.settle(if written.is_ok() { KEPT } else { FAILED });
+    }
+}
+
+/// A disk works again when nothing has failed for this long: a full one takes a segment
+/// whenever older ones have gone, and each camera's next one may fail.
+const WORKS_AGAIN: Duration = Duration::from_secs(60);
+
+/// What has been said of the disk.
+#[derive(Default)]
+pub(super) struct Health {
+    /// When a segment could not be written last, while that is not over.
+    failed: Option<Instant>,
+}
+
+impl Health {
+    /// Whether a segment that was `written` at `now`, or was not, is news.
+    pub(super) fn is_news(&mut self, written: bool, now: Instant) -> bool {
+        if !written {
+            return self.failed.replace(now).is_none();
+        }
+        let over = |failed: Instant| now.saturating_duration_since(failed) >= WORKS_AGAIN;
+        self.failed.take_if(|failed| over(*failed)).is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Show;
-use crate::egress::hls::disk::{Disk, Filing, Stored};
+use crate::egress::hls::disk::{Disk, Filing, Health, Stored};
 use crate::egress::hls::snapshot::Snapshot;
 use crate::egress::hls::store::Store;
 use crate::egress::hls::{Config, Metrics};
@@ -112,4 +112,19 @@ fn a_disk_that_hangs_takes_no_memory() {
     drop(go);
     show.play_filed(60..120);
     assert_eq!(show.now().listed().len(), WINDOW, "the whole window");
+}
+
+#[test]
+fn a_disk_that_stays_full_is_told_of_once() {
+    let (mut health, began) = (Health::default(), Instant::now());
+    let at = |seconds| began + Duration::from_secs(seconds);
+    assert!(!health.is_news(true, began));
+    // Full, it takes four of five.
+    for n in 0..200 {
+        assert_eq!(health.is_news(n % 5 != 0, at(n * 2)), n == 0, "{n}");
+    }
+    assert!(!health.is_news(true, at(449)));
+    assert!(health.is_news(true, at(450)), "nothing has failed for a minute");
+    assert!(!health.is_news(true, at(452)));
+    assert!(health.is_news(false, at(454)));
 }
