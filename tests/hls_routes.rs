@@ -183,11 +183,39 @@ async fn a_reload_that_waits_in_vain_ends_with_503_after_three_targets() {
 #[tokio::test]
 async fn a_held_request_goes_with_its_client() {
     let (gateway, _) = gateway_after(160).await;
-    let url = gateway.url(&format!("hls/media.m3u8?_HLS_msn={}", FIRST + 3));
-    let request = tokio::spawn(gateway.http.get(url).send());
-    held(&gateway, 1).await;
-    request.abort();
-    held(&gateway, 0).await;
+    let open = FIRST + 3;
+    for held_back in [format!("media.m3u8?_HLS_msn={open}"), format!("s{open}.0.m4s")] {
+        let url = gateway.url(&format!("hls/{held_back}"));
+        let request = tokio::spawn(gateway.http.get(url).send());
+        held(&gateway, 1).await;
+        request.abort();
+        held(&gateway, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn head_waits_for_what_get_waits_for_and_a_range_of_a_hint_is_of_the_whole() {
+    let (mut gateway, rest) = gateway_after(160).await;
+    let open = FIRST + 3;
+    let part = gateway.url(&format!("hls/s{open}.0.m4s"));
+    let list = gateway.url(&format!("hls/media.m3u8?_HLS_msn={open}&_HLS_part=0"));
+    let range = gateway.http.get(&part).header("range", "bytes=100-");
+    let asked = [gateway.http.head(&part), gateway.http.head(&list), range];
+    let asked = asked.map(|request| tokio::spawn(request.send()));
+    held(&gateway, 3).await;
+    gateway.publish_all(&rest[..3]).await;
+    let whole = gateway.bytes(&format!("s{open}.0.m4s")).await;
+    let text = gateway.text(&format!("?_HLS_msn={open}&_HLS_part=0")).await;
+    for (request, length) in asked.into_iter().zip([whole.len(), text.len(), whole.len() - 100]) {
+        let answer = request.await.unwrap().unwrap();
+        assert!(answer.status().is_success());
+        assert_eq!(answer.headers()["content-length"], length.to_string().as_str());
+        if answer.status() == StatusCode::PARTIAL_CONTENT {
+            assert_eq!(answer.bytes().await.unwrap(), whole[100..]);
+        } else {
+            assert!(answer.bytes().await.unwrap().is_empty());
+        }
+    }
 }
 
 #[tokio::test]

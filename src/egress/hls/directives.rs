@@ -38,3 +38,37 @@ impl Directives {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_are_read_in_any_order_and_unknown_ones_are_none() {
+        let asked = |segment, part, skip| Ok(Directives { segment, part, skip });
+        for (query, read) in [
+            ("", asked(None, None, false)),
+            ("_HLS_msn=7", asked(Some(7), None, false)),
+            ("_HLS_part=0&token=x&_HLS_msn=7", asked(Some(7), Some(0), false)),
+            ("_HLS_msn=%37&_HLS_part=1%30", asked(Some(7), Some(10), false)),
+            ("_HLS_skip=YES", asked(None, None, true)),
+            ("_HLS_skip=v2&_HLS_msn=18446744073709551615", asked(Some(u64::MAX), None, true)),
+            ("_HLS_skip=NO&_HLS_push=1&_hls_msn=x&&", asked(None, None, false)),
+        ] {
+            assert_eq!(Directives::parse(query), read, "{query}");
+        }
+        for query in [
+            "_HLS_msn",
+            "_HLS_msn=",
+            "_HLS_msn=+7",
+            "_HLS_msn=07",
+            "_HLS_msn=18446744073709551616",
+            "_HLS_part=0",
+            "_HLS_part=0&_HLS_skip=v2",
+            "_HLS_msn=7&_HLS_part=",
+            "_HLS_msn=7&_HLS_part=1.0",
+        ] {
+            assert!(Directives::parse(query).is_err(), "{query}");
+        }
+    }
+}

@@ -324,6 +324,13 @@ fn waiting_follows_the_draft() {
     assert!(!too_far(open, Some(8)) && too_far(open, Some(9)));
     assert!(!too_far(open + 1, Some(6)) && too_far(open + 1, Some(7)));
     assert!(!too_far(open - 1, Some(99)));
+
+    // Three, where parts are a second or longer.
+    let mut show = Show::camera();
+    (0..20).for_each(|n| show.frame(0, n * 1_000, FrameKind::Key, false));
+    let now = show.now();
+    assert!(now.targets.part >= Duration::from_secs(1) && now.open_parts() == 0, "{}", show.text());
+    assert!(!now.too_far(now.next, Some(2)) && now.too_far(now.next, Some(3)));
 }
 
 #[test]
