@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{Response, StatusCode};
 
-use super::answer::{Object, Text, Wish, gone, mistake};
+use super::answer::{Object, Wish, gone, mistake};
 use super::channel::Channel;
 use super::directives::Directives;
 use super::playlist::{self, Name, Report};
@@ -76,8 +76,9 @@ impl Ask {
             if begins { begun_snapshot(&channel).await? } else { first_snapshot(&channel).await? };
         if begins && wish.chromium && !snapshot.ended {
             let snapshot = news(&deps.hls, &channel, snapshot).await;
+            let text = snapshot.whole.get_or_init(|| playlist::whole(&snapshot).into());
             // Not from a cache what was to have news.
-            return Ok(Text::from(playlist::whole(&snapshot)).answer(&wish, Duration::ZERO));
+            return Ok(text.answer(&wish, Duration::ZERO));
         }
         let target = snapshot.targets.segment;
         let bad = |why| Ok(mistake(StatusCode::BAD_REQUEST, why, Some(target * 4)));

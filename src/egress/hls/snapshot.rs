@@ -44,6 +44,8 @@ pub(super) struct Snapshot {
     pub(super) full: OnceLock<Text>,
     /// The same as a delta update.
     pub(super) delta: OnceLock<Text>,
+    /// The same for Chromium's own player.
+    pub(super) whole: OnceLock<Text>,
     /// The newest part in one piece, made when first asked for: of what a
     /// thousand players take at once, a dozen pieces for each cost more than
     /// one copy, which goes with the snapshot.

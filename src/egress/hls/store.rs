@@ -167,6 +167,7 @@ impl Store {
             peak: state.peak,
             full: OnceLock::new(),
             delta: OnceLock::new(),
+            whole: OnceLock::new(),
             newest: OnceLock::new(),
         }))
     }

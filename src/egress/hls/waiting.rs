@@ -175,7 +175,7 @@ pub(super) async fn news(hls: &Hls, channel: &Channel, now: Arc<Snapshot>) -> Ar
     let begun = listed.len().saturating_sub(BEGUN_WITH);
     let before_last = listed[begun..].iter().rev().skip(1).map(|segment| segment.duration);
     let newest = listed.last().map(|segment| segment.head.number);
-    if now.ended || before_last.sum::<Duration>() > CHROMIUM_BUFFER {
+    if before_last.sum::<Duration>() > CHROMIUM_BUFFER {
         return now;
     }
     let Ok(_permit) = hls.held.try_acquire() else { return now };
