@@ -16,8 +16,10 @@ use super::disk::Shelf;
 use super::metrics::Metrics;
 use super::multivariant::Variant;
 use super::reader::Reader;
+use super::segmenter::Segmenter;
 use super::snapshot::Snapshot;
-use super::store::State;
+use super::store::{State, Store};
+use super::targets::Common;
 use crate::bus::Stream;
 use crate::http::SessionMetrics;
 use crate::media::Quality;
@@ -36,6 +38,8 @@ pub(super) struct Channel {
     state: watch::Receiver<State>,
     bytes: Arc<AtomicUsize>,
     reader: AbortHandle,
+    /// What both qualities promise.
+    common: Common,
     /// When a player asked last.
     asked: watch::Sender<Option<Instant>>,
     /// Bytes sent to its players, once there are some.
@@ -52,8 +56,10 @@ pub(super) struct Channel {
 }
 
 impl Channel {
+    /// With `sub`, the substream of `stream`.
     pub(super) fn spawn(
         stream: &Arc<Stream>,
+        sub: Option<&Arc<Self>>,
         config: &Config,
         shelf: Option<Shelf>,
         metrics: &Metrics,
@@ -62,19 +68,28 @@ impl Channel {
         let bytes = Arc::new(AtomicUsize::new(0));
         let (asked, asks) = watch::channel(None);
         let latency = metrics.latency.clone();
-        let reader = Reader::new(stream, config, shelf, asks, sender, Arc::clone(&bytes), latency);
-        Arc::new(Self {
+        let common = sub.map_or_else(Common::default, |sub| sub.common.clone());
+        let segmenter = Segmenter::new(config.clone(), common.clone());
+        let cut = (segmenter, Store::new(config, shelf));
+        let held = Arc::clone(&bytes);
+        let reader = Reader::new(stream, config.always, cut, asks, sender, held, latency);
+        let channel = Arc::new(Self {
             stream: Arc::clone(stream),
             state,
             bytes,
             reader: tokio::spawn(reader.run()).abort_handle(),
+            common,
             asked,
             sent: OnceLock::new(),
             other: OnceLock::new(),
             paired: OnceLock::new(),
             variant: ArcSwapOption::empty(),
             watched_until: Arc::default(),
-        })
+        });
+        if let Some(sub) = sub {
+            Self::join(&channel, sub);
+        }
+        channel
     }
 
     /// What there is.
@@ -96,7 +111,7 @@ impl Channel {
     }
 
     /// Makes the two the qualities of one stream.
-    pub(super) fn join(main: &Arc<Self>, sub: &Arc<Self>) {
+    fn join(main: &Arc<Self>, sub: &Arc<Self>) {
         let paired = Arc::new(AtomicBool::new(false));
         for (one, other) in [(main, sub), (sub, main)] {
             // Once in a channel's life: a stream has the same substream for

@@ -140,11 +140,8 @@ impl Hls {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = disk.as_ref().map(Disk::shelf);
         drop(disk);
-        let channel = Channel::spawn(stream, &self.config, shelf, &self.metrics);
         let sub = stream.substream().and_then(|sub| self.channel(sub.name()));
-        if let Some(sub) = sub {
-            Channel::join(&channel, &sub);
-        }
+        let channel = Channel::spawn(stream, sub.as_ref(), &self.config, shelf, &self.metrics);
         self.channels.rcu(|channels| {
             let mut channels = BTreeMap::clone(channels);
             channels.insert(stream.name().clone(), Arc::clone(&channel));

@@ -11,8 +11,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Config;
-use super::disk::Shelf;
 use super::segmenter::{Segmenter, Step};
 use super::store::{State, Store};
 use crate::bus::{Join, Seen, SourceState, Stream, Subscription};
@@ -54,21 +52,23 @@ enum Stop {
 }
 
 impl Reader {
+    /// Of a stream that is cut `always`, or for players; by what it is cut, and where that
+    /// is kept.
     pub(super) fn new(
         stream: &Arc<Stream>,
-        config: &Config,
-        shelf: Option<Shelf>,
+        always: bool,
+        (segmenter, store): (Segmenter, Store),
         asked: watch::Receiver<Option<Instant>>,
         state: watch::Sender<State>,
         bytes: Arc<AtomicUsize>,
         latency: Latency,
     ) -> Self {
         Self {
-            always: config.always,
+            always,
             stream: Arc::clone(stream),
             asked,
-            segmenter: Segmenter::new(config.clone()),
-            store: Store::new(config, shelf),
+            segmenter,
+            store,
             steps: Vec::new(),
             newest: None,
             state,

@@ -5,6 +5,7 @@
 //! hours in a moment. Names and media times count from the wall time on the
 //! first frame; a restarted gateway therefore goes on above the numbers it
 //! used before, and caches and players never meet an old name with new bytes.
+//! (The one thing from outside: two qualities have a [`Common`] target.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use super::Config;
 use super::cutter::{Cutter, lead};
 use super::segment::{Head, Init, Part};
-use super::targets::{Lesson, Targets, nanos};
+use super::targets::{Common, Lesson, Targets, nanos};
 use crate::media::{Frame, FrameKind, Tracks, WallTime};
 
 /// What happens to a playlist, in order.
@@ -48,6 +49,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// Cuts one stream.
 pub(super) struct Segmenter {
     config: Config,
+    common: Common,
     /// Tracks of the newest frame.
     tracks: Arc<Tracks>,
     /// Stream time of the newest sound, while it comes. A track that is
@@ -62,12 +64,12 @@ pub(super) struct Segmenter {
 
 enum Phase {
     /// Frames kept while their rhythm is learned.
-    Learning {
-        lesson: Lesson,
-        kept: Vec<Arc<Frame>>,
-        bytes: usize,
+    Learning { lesson: Lesson, kept: Vec<Arc<Frame>>, bytes: usize },
+    Cutting {
+        cutter: Box<Cutter>,
+        /// While it is held, the stream's other quality has the same target.
+        _promised: Arc<Duration>,
     },
-    Cutting(Box<Cutter>),
 }
 
 impl Phase {
@@ -77,10 +79,10 @@ impl Phase {
 }
 
 impl Segmenter {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, common: Common) -> Self {
         let tracks = Arc::default();
         let phase = Phase::learning();
-        Self { config, tracks, heard: None, unplayable: false, unused: 0, phase }
+        Self { config, common, tracks, heard: None, unplayable: false, unused: 0, phase }
     }
 
     /// Takes the next frame of the bus.
@@ -111,7 +113,7 @@ impl Segmenter {
         let heard = self.heard.is_some();
 
         match &mut self.phase {
-            Phase::Cutting(cutter) => cutter.push(frame, &self.tracks, heard, out),
+            Phase::Cutting { cutter, .. } => cutter.push(frame, &self.tracks, heard, out),
             Phase::Learning { lesson, kept, bytes } => {
                 if frame.track == lead {
                     let key = frame.is_entry_point();
@@ -133,13 +135,14 @@ impl Segmenter {
                     None if *bytes > LESSON_BYTES => lesson.settle(&self.config),
                     None => return,
                 };
+                let (targets, promised) = self.common.agree(targets);
                 let kept = dated(std::mem::take(kept));
                 let mut cutter = Cutter::new(targets, &self.config, &kept[0], self.unused);
                 out.push(Step::Start(targets, cutter.number));
                 for frame in &kept {
                     cutter.push(frame, &self.tracks, heard, out);
                 }
-                self.phase = Phase::Cutting(Box::new(cutter));
+                self.phase = Phase::Cutting { cutter: Box::new(cutter), _promised: promised };
             }
         }
     }
@@ -148,22 +151,22 @@ impl Segmenter {
     pub(super) fn forget(&mut self) {
         let unused = match &self.phase {
             Phase::Learning { .. } => self.unused,
-            Phase::Cutting(cutter) => cutter.number.saturating_add(1),
+            Phase::Cutting { cutter, .. } => cutter.number.saturating_add(1),
         };
-        *self = Self { unused, ..Self::new(self.config.clone()) };
+        *self = Self { unused, ..Self::new(self.config.clone(), self.common.clone()) };
     }
 
     /// Frames were lost before the next one: what follows does not continue.
     pub(super) fn interrupt(&mut self, out: &mut Vec<Step>) {
         match &mut self.phase {
             Phase::Learning { .. } => self.phase = Phase::learning(),
-            Phase::Cutting(cutter) => cutter.interrupt(None, out),
+            Phase::Cutting { cutter, .. } => cutter.interrupt(None, out),
         }
     }
     /// The source is away, and the stream's line has come to `now`
     /// (nanoseconds) without a frame.
     pub(super) fn away(&mut self, now: i64, out: &mut Vec<Step>) {
-        if let Phase::Cutting(cutter) = &mut self.phase {
+        if let Phase::Cutting { cutter, .. } = &mut self.phase {
             cutter.away(now, out);
         }
     }

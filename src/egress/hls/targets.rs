@@ -2,6 +2,7 @@
 //! frames: Apple's player leaves a stream whose targets change or whose part
 //! is a millisecond too long.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Config;
@@ -81,6 +82,30 @@ impl Targets {
         let segment = segment.clamp(SHORTEST_TARGET, longest).max(ceil(part, second));
         let opening = segment.min(LONGEST_LESSON.max(part));
         Self { segment, part, cut_part_after, cut_after, interval, opening }
+    }
+}
+
+/// `TARGETDURATION` of the two qualities of a stream: §6.2.4 wants one for both. Whichever
+/// is cut first says what it is, for as long as either is cut.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Common(Arc<Mutex<Weak<Duration>>>);
+
+impl Common {
+    /// `targets` as they are promised, and what keeps them common as long as it is held. One
+    /// whose parts do not fit in the other's segments has its own.
+    pub(super) fn agree(&self, targets: Targets) -> (Targets, Arc<Duration>) {
+        // Poison does no harm: the value is a single word.
+        let mut common = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let promised = common.upgrade().filter(|segment| targets.part <= **segment);
+        if let Some(promised) = promised {
+            let (segment, opening) = (*promised, targets.opening.min(*promised));
+            return (Targets { segment, opening, ..targets }, promised);
+        }
+        let promised = Arc::new(targets.segment);
+        if common.strong_count() == 0 {
+            *common = Arc::downgrade(&promised);
+        }
+        (targets, promised)
     }
 }
 

@@ -19,6 +19,7 @@ use super::segment::Pieces;
 use super::segmenter::{Segmenter, Step};
 use super::snapshot::Snapshot;
 use super::store::{State, Store};
+use super::targets::Common;
 use crate::media::{
     Avc, ClockRate, Codec, Draft, Frame, FrameKind, G711Law, MediaTime, PixelSize, Quality, Track,
     TrackId, Tracks, WallTime,
@@ -84,9 +85,13 @@ impl Show {
     }
 
     fn wishing(config: Config, tracks: Vec<Track>) -> Self {
+        Self::paired(config, Common::default(), tracks)
+    }
+
+    fn paired(config: Config, common: Common, tracks: Vec<Track>) -> Self {
         Self {
             tracks: Arc::new(Tracks::new(tracks)),
-            segmenter: Segmenter::new(config.clone()),
+            segmenter: Segmenter::new(config.clone(), common),
             store: Store::new(&config, None),
             sequence: 0,
             snapshot: None,

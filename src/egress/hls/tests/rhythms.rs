@@ -132,3 +132,49 @@ proptest! {
         prop_assert!(a.objects == b.objects && a.text() == b.text());
     }
 }
+
+/// `TARGETDURATION` as a playlist says it.
+fn target(show: &Show) -> String {
+    let text = show.text();
+    Read::new(&text).header["#EXT-X-TARGETDURATION"].to_owned()
+}
+
+#[test]
+fn both_qualities_have_the_target_of_the_one_that_is_cut_first() {
+    // By themselves a camera's groups of 2 s make 3 s, and those of 4 s make 5 s.
+    for groups in [[50, 100], [100, 50]] {
+        let common = Common::default();
+        let paired = || Show::paired(Config::default(), common.clone(), vec![video(640)]);
+        let [mut first, mut second] = [paired(), paired()];
+        first.play_groups(groups[0], 0..500);
+        // Each playlist is checked: no segment is longer.
+        second.play_groups(groups[1], 0..500);
+        let promised = target(&first);
+        assert_eq!(promised, if groups[0] == 50 { "3" } else { "5" });
+        assert_eq!(target(&second), promised);
+
+        // What one learns anew while the other is cut is the same; then it is its own.
+        first.segmenter.forget();
+        first.store.forget();
+        first.snapshot = None;
+        first.play_groups(groups[1], 500..1_000);
+        assert_eq!(target(&first), promised);
+        for show in [&mut first, &mut second] {
+            show.segmenter.forget();
+            show.store.forget();
+            show.snapshot = None;
+        }
+        second.play_groups(groups[1], 1_000..1_500);
+        assert_ne!(target(&second), promised);
+    }
+}
+
+#[test]
+fn parts_that_are_longer_than_the_other_qualitys_target_have_one_of_their_own() {
+    let common = Common::default();
+    let paired = || Show::paired(Config::default(), common.clone(), vec![video(640)]);
+    let [mut main, mut sub] = [paired(), paired()];
+    main.play(0..300);
+    (0..10).for_each(|n| sub.frame(0, n * 5_000, FrameKind::Key, false));
+    assert_eq!((target(&main).as_str(), target(&sub).as_str()), ("3", "7"));
+}

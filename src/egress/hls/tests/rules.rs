@@ -273,7 +273,8 @@ fn a_restart_begins_above_all_numbers_used_however_short_the_segments() {
     // Segments of a second, and a reconnect twice a second after a while.
     let config = Config { segment: Duration::from_secs(1), ..Config::default() };
     let mut show = Show::camera();
-    (show.segmenter, show.store) = (Segmenter::new(config.clone()), Store::new(&config, None));
+    (show.segmenter, show.store) =
+        (Segmenter::new(config.clone(), Common::default()), Store::new(&config, None));
     for n in 0..1_500 {
         let back = n > 500 && n % 13 == 0;
         let kind = if n % 25 == 0 || back { FrameKind::Key } else { FrameKind::Delta };
