@@ -125,7 +125,7 @@ impl Cutter {
     /// Numbers begin at `unused` or above.
     pub(super) fn new(targets: Targets, config: &Config, first: &Frame, unused: u64) -> Self {
         let wall_ms = first.wall.unix_nanos().max(0) / 1_000_000;
-        // Half the window: behind an outage, what was before it can still be
+        // Half the window: while the source is away, what was before can still be
         // seen, and no player sits in front of gaps alone.
         let most_gaps = config.window().max(targets.segment * LEAST_LISTED) / 2;
         Self {
@@ -226,12 +226,23 @@ impl Cutter {
     /// then remains. So the playlist's timeline stays that of the media, and
     /// players that wait see it move on.
     ///
+    /// While the source is away they take half the window, then as much as it was away:
+    /// shaka-player 5.2 places what follows by its date, and where the list was shorter it went
+    /// past its end, for good.
+    ///
     /// Each is as long as a segment has been: shaka-player 5.2 stays behind the
     /// end by the longest segment it ever saw, and stood a second longer behind
     /// gaps of a target duration, which segments mostly do not reach.
     fn fill(&mut self, until: i64, to_the_end: bool, out: &mut Vec<Step>) {
         let most = self.longest.min(self.targets.segment);
-        while let Some((at, wall)) = self.ended.filter(|_| self.gaps + most <= self.most_gaps) {
+        if let Some((at, wall)) = self.ended.filter(|_| to_the_end) {
+            // What is longer than the window takes all of it.
+            let beyond = nanos(until.saturating_sub(at)).saturating_sub(self.most_gaps * 2);
+            let beyond = i64::try_from(beyond.as_nanos()).unwrap_or(i64::MAX);
+            self.ended = Some((at.saturating_add(beyond), wall.offset_by(beyond)));
+        }
+        let room = |gaps| to_the_end || gaps + most <= self.most_gaps;
+        while let Some((at, wall)) = self.ended.filter(|_| room(self.gaps)) {
             let missing = nanos(until.saturating_sub(at));
             let length = missing.min(most);
             let whole = length == most;

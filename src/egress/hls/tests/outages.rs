@@ -80,13 +80,34 @@ fn an_outage_is_listed_as_gaps_then_a_discontinuity_and_a_date() {
 }
 
 #[test]
-fn gaps_never_take_more_than_half_the_window() {
-    let show = outage(3_600);
-    let text = show.text();
-    let read = Read::new(&text);
-    assert_eq!(read.segments.iter().filter(|s| s.gap).count(), 15, "{text}");
-    let first = &read.segments[0];
-    assert!(!first.gap, "what was before can still be seen: {text}");
+fn while_the_source_is_away_gaps_take_half_the_window_and_then_what_they_need() {
+    for seconds in [20, 40, 100, 3_600, 1_000_000] {
+        let mut show = Show::camera();
+        show.play(0..310);
+        let mut steps = Vec::new();
+        let back = 12_400 + seconds * 1_000;
+        show.segmenter.away(back * 1_000_000, &mut steps);
+        show.apply(steps);
+        let text = show.text();
+        let gaps = text.matches("#EXT-X-GAP").count() as i64;
+        assert_eq!(gaps, (seconds / 2).min(15), "{text}");
+        assert!(!Read::new(&text).segments[0].gap, "what was before can still be seen: {text}");
+
+        show.frame(0, back, FrameKind::Key, true);
+        for n in 1..50 {
+            show.frame(0, back + n * 40, FrameKind::Delta, false);
+        }
+        // Places by lengths and by dates are the same, within a window at the least.
+        let listed = show.now().listed();
+        for two in listed.windows(2) {
+            let apart = two[1].head.wall.unix_nanos() - two[0].head.wall.unix_nanos();
+            let off = apart - two[0].duration.as_nanos() as i64;
+            assert!(off.abs() < 3_000, "{off} ns behind {}: {text}", two[0].head.number);
+        }
+        assert!(listed.len() <= 35, "{}", listed.len());
+        let has_gap = listed.iter().filter(|segment| segment.head.gap).count() as i64;
+        assert!(has_gap >= (seconds / 2).min(28), "{has_gap} in {}", show.text());
+    }
 }
 
 #[test]
