@@ -156,6 +156,13 @@ impl Show {
         }
     }
 
+    /// The source is away, and the stream's line has come to `ms`.
+    fn away(&mut self, ms: i64) {
+        let mut steps = Vec::new();
+        self.segmenter.away(ms * 1_000_000, &mut steps);
+        self.apply(steps);
+    }
+
     fn end(&mut self) {
         let mut steps = Vec::new();
         self.segmenter.interrupt(&mut steps);

@@ -84,10 +84,8 @@ fn while_the_source_is_away_gaps_take_half_the_window_and_then_what_they_need() 
     for seconds in [20, 40, 100, 3_600, 1_000_000] {
         let mut show = Show::camera();
         show.play(0..310);
-        let mut steps = Vec::new();
         let back = 12_400 + seconds * 1_000;
-        show.segmenter.away(back * 1_000_000, &mut steps);
-        show.apply(steps);
+        show.away(back);
         let text = show.text();
         let gaps = text.matches("#EXT-X-GAP").count() as i64;
         assert_eq!(gaps, (seconds / 2).min(15), "{text}");
@@ -118,9 +116,7 @@ fn a_gap_that_is_listed_while_the_source_is_away_is_the_one_listed_afterwards() 
     }
     // At 12.4 s nothing follows; once a second somebody looks.
     for seconds in 13..30 {
-        let mut steps = Vec::new();
-        told.segmenter.away(seconds * 1_000_000_000, &mut steps);
-        told.apply(steps);
+        told.away(seconds * 1_000);
         assert!(seconds < 16 || told.text().contains("#EXT-X-GAP"), "{seconds}");
     }
     for show in [&mut told, &mut asleep] {
@@ -135,13 +131,9 @@ fn a_gap_that_is_listed_while_the_source_is_away_is_the_one_listed_afterwards() 
 fn a_gap_has_parts_to_count_on_from_and_none_to_fetch() {
     let mut show = Show::camera();
     show.play(0..310);
-    let mut steps = Vec::new();
-    show.segmenter.away(14_000_000_000, &mut steps);
-    show.apply(steps);
+    show.away(14_000);
     let hint = show.text().lines().last().unwrap().to_owned();
-    let mut steps = Vec::new();
-    show.segmenter.away(16_000_000_000, &mut steps);
-    show.apply(steps);
+    show.away(16_000);
     let text = show.text();
     let read = Read::new(&text);
     let gap = read.segments.last().expect("a gap");
@@ -173,9 +165,7 @@ fn the_end_of_an_outage_comes_with_its_first_part() {
     let mut show = Show::camera();
     show.play(0..310);
     // At 12.4 s nothing follows; players are told of a second and another one.
-    let mut steps = Vec::new();
-    show.segmenter.away(16_500_000_000, &mut steps);
-    show.apply(steps);
+    show.away(16_500);
     let away = show.text();
     assert_eq!(away.matches("#EXT-X-GAP").count(), 2, "{away}");
     let mut at = 16_600;

@@ -455,9 +455,7 @@ fn a_segment_with_a_short_last_part_is_complete_once_there_is_a_part_behind_it()
 
     // It does not wait for a part that may never come: the camera goes away right behind one.
     assert!(last(show.now().open.as_ref().unwrap()));
-    let mut steps = Vec::new();
-    show.segmenter.away(541 * 40_000_000, &mut steps);
-    show.apply(steps);
+    show.away(541 * 40);
     let ends: Vec<usize> = show.now().listed().iter().map(|s| s.parts.len()).collect();
     assert!(ends.ends_with(&[6, 6, 1]), "{}", show.text());
     assert_eq!(show.video_published(), 541);
